@@ -1,0 +1,283 @@
+"""Training: optimiser groups, schedule, evaluation, the loop (notebook 05)."""
+
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from helpers.checkpoint import CheckpointError, differences, load_checkpoint, pack_tokenizer, save_checkpoint
+from helpers.data import PROMPT, Batches
+from helpers.device import pick_device
+from helpers.generation import check_vocabulary, stream_text
+from helpers.gpt import GPT
+from helpers.monitoring import Interrupt, Process, start_wandb, write_log
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. `ValueError` says what to change.
+
+    batch_size: sequences in a step, per process and accumulation step. train_iters: optimiser steps. lr: peak learning
+    rate, reached after `warmup_iters` and annealed to `lr_floor` of itself. betas: of AdamW. weight_decay: on matrices
+    only. grad_clip: largest gradient norm. accumulation: batches whose gradients are added up for one step.
+    eval_interval: steps between evaluations, each of which also samples and saves. eval_batches: batches of validation
+    text in one, None for all of it. patience: evaluations without a better loss after which to stop, None for never.
+    """
+
+    batch_size: int = 8
+    train_iters: int = 100_000
+    lr: float = 3e-4
+    warmup_iters: int = 0
+    lr_floor: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.01
+    grad_clip: float = 1.0
+    accumulation: int = 1
+    eval_interval: int = 1000
+    eval_batches: int | None = 100
+    patience: int | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("batch_size", "train_iters", "accumulation", "eval_interval"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, not {getattr(self, name)!r}.")
+        for name in ("lr", "grad_clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)!r}.")
+        for name, low, high in (("weight_decay", 0, math.inf), ("lr_floor", 0, 1), ("warmup_iters", 0, self.train_iters)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must lie between {low} and {high}, not be {getattr(self, name)!r}.")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be two numbers from 0 up to, but not including, 1, not {self.betas!r}.")
+
+
+def make_optimizer(model, config, fused=None):
+    """Return AdamW with weight decay on the tensors of two or more dimensions only: matrices, not biases and norms.
+
+    Loshchilov and Hutter 2019; notebook 05, "AdamW".
+    """
+    parameters = list(model.parameters())  # the tied matrix comes once
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=fused)
+
+
+def learning_rate(step, config):
+    """Return the learning rate of a step (counted from 0): a linear warm-up, then half a cosine down to the floor.
+
+    Loshchilov and Hutter 2017; notebook 05, "The schedule".
+    """
+    if step < config.warmup_iters:
+        return config.lr * (step + 1) / config.warmup_iters
+    progress = (step - config.warmup_iters) / max(1, config.train_iters - config.warmup_iters)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))  # 1 → 0
+    return config.lr * (config.lr_floor + (1 - config.lr_floor) * cosine)
+
+
+@torch.no_grad()
+def evaluate(model, tokens, device, batch_size=8, max_batches=None):
+    """Return the mean cross-entropy, in nats per token, of the model on a token array.
+
+    The array is cut into windows of the model's context, one after another, each token predicted once from those before
+    it in its window. max_batches: look at so many batches only, spread evenly. Notebook 05, "Evaluation".
+    """
+    context, was_training = model.config.context, model.training
+    model.eval()
+    starts = np.arange(0, max(1, len(tokens) - 1 - context), context)
+    batches = np.array_split(starts, math.ceil(len(starts) / batch_size))
+    if max_batches is not None and max_batches < len(batches):
+        batches = [batches[i] for i in np.linspace(0, len(batches) - 1, max_batches).astype(int)]
+    total = count = 0.0
+    for batch in batches:
+        T = min(context, len(tokens) - 1)
+        window = torch.from_numpy(tokens[batch[:, None] + np.arange(T + 1)].astype(np.int64)).to(device.type)
+        with device.autocast():
+            loss = model(window[:, :-1], window[:, 1:])
+        total, count = total + loss.item() * len(batch), count + len(batch)
+    model.train(was_training)
+    return total / count
+
+
+def is_milestone(step, config):
+    """Tell whether to evaluate, sample and save after `step` steps: at the interval, at powers of ten, at the end."""
+    power_of_ten = step in (0, 100, 1000, 10_000, 100_000, 1_000_000)
+    return power_of_ten or step % config.eval_interval == 0 or step == config.train_iters
+
+
+class Run:
+    """The state of a training run: everything that a checkpoint carries, and one method for each thing done with it."""
+
+    def __init__(self, model_config, config, corpus, out, device):
+        self.config, self.corpus, self.device, self.out = config, corpus, device, Path(out)
+        self.process = Process(device.type)
+        torch.manual_seed(config.seed)
+        self.model = GPT(model_config).to(device.type)
+        check_vocabulary(self.model, corpus.tokenizer)
+        self.optimizer = make_optimizer(self.model, config, fused=device.type != "mps")
+        self.batches = Batches(
+            corpus.train, model_config.context, config.batch_size, config.seed, device.type, self.process.rank, self.process.world
+        )
+        self.step, self.best_loss, self.bad_evals, self.rows, self.samples = 0, math.inf, 0, [], []
+        torch.manual_seed(config.seed + 1 + self.process.rank)  # each process drops out other units
+        self.remember_random_state()
+        self.parallel = DistributedDataParallel(self.model) if self.process.world > 1 else self.model
+
+    def remember_random_state(self):
+        """Keep the random states as they are between two steps: a step that is broken off is done again from here."""
+        self.random = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            self.random["cuda"] = torch.cuda.get_rng_state()
+
+    def save(self, name):
+        """Write the checkpoint `name` into the folder of the run (by the first process only)."""
+        if self.process.rank == 0:
+            save_checkpoint(self.out / name, {
+                "model": self.model.state_dict(), "model_config": asdict(self.model.config),
+                "optimizer": self.optimizer.state_dict(), "train_config": asdict(self.config),
+                "step": self.step, "best_loss": self.best_loss, "bad_evals": self.bad_evals, "rows": self.rows,
+                "samples": self.samples, "random": self.random, "world": self.process.world,
+                "corpus": self.corpus.manifest["key"], "tokenizer": pack_tokenizer(self.corpus.tokenizer),
+            })  # fmt: skip
+
+    def resume(self):
+        """Go on from `latest.pt`; CheckpointError if it belongs to another configuration or corpus."""
+        path = self.out / "latest.pt"
+        state = load_checkpoint(path, self.device.type)
+        self._check_same(path, state)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name in ("step", "best_loss", "bad_evals", "rows", "samples"):
+            setattr(self, name, state[name])
+        if self.process.rank == 0:
+            self.random = {name: value.cpu() for name, value in state["random"].items()}
+            torch.set_rng_state(self.random["cpu"])
+            if "cuda" in self.random and self.device.type == "cuda":
+                torch.cuda.set_rng_state(self.random["cuda"])
+
+    def _check_same(self, path, state):
+        faults = differences(self.model.config, state["model_config"])
+        faults = ", ".join(filter(None, (faults, differences(self.config, state["train_config"]))))
+        if state["corpus"] != self.corpus.manifest["key"]:
+            faults = faults or "it was trained on another corpus or tokenizer"
+        if state["world"] != self.process.world:
+            faults = faults or f"it was trained by {state['world']} process(es), not {self.process.world}"
+        if faults:
+            raise CheckpointError(f"{path} belongs to another run: {faults}. Use its settings, or another --out folder.")
+
+    def train_step(self):
+        """Do one optimiser step; return its loss and its gradient norm before clipping, as tensors."""
+        config, total = self.config, 0.0
+        lr = learning_rate(self.step, config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        for i in range(config.accumulation):
+            inputs, targets = self.batches.get(self.step * config.accumulation + i)  # (B, T) each
+            last = i == config.accumulation - 1
+            with nullcontext() if last or self.process.world == 1 else self.parallel.no_sync():
+                with self.device.autocast():
+                    loss = self.parallel(inputs, targets) / config.accumulation
+                loss.backward()
+            total = total + loss.detach()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.remember_random_state()
+        return self.process.mean(total), norm
+
+
+def train(model_config, config, corpus, out, *, resume=False, device=None, wandb="offline", progress=True):
+    """Train a GPT on a `Corpus` and return the `Run`: its model, and its `rows`, one for each evaluation.
+
+    Into the folder `out` go latest.pt, best.pt (lowest validation loss), log.csv and samples.txt. resume: go on from
+    latest.pt there; on a CPU the result is then the same, bit for bit, as if nothing had happened. Ctrl-C, or the
+    kernel's interrupt, finishes the step, saves and returns. wandb: "offline", "online" or "disabled".
+    Raises CheckpointError, and FloatingPointError when the loss is no longer a number. Notebook 05, "The loop".
+    """
+    Path(out).mkdir(parents=True, exist_ok=True)
+    run = Run(model_config, config, corpus, out, device or pick_device())
+    if resume:
+        run.resume()
+    elif (run.out / "latest.pt").exists():
+        raise CheckpointError(f"{run.out} already holds a run: go on with it (--resume), or choose another folder (--out).")
+    first = run.process.rank == 0
+    logger = start_wandb(wandb, out, {**asdict(model_config), **asdict(config)}) if first else None
+    bar = tqdm(total=config.train_iters, initial=run.step, disable=not (progress and first), unit="step", mininterval=0.5)
+    with bar, Interrupt() as interrupt:
+        try:
+            _loop(run, bar, interrupt, logger)
+        except KeyboardInterrupt:
+            interrupt.requested = True
+        if interrupt.requested:
+            run.save("latest.pt")
+            tqdm.write(f"Interrupted after step {run.step}: saved to {run.out / 'latest.pt'}; go on with --resume.")
+    if logger:
+        logger.finish()
+    return run
+
+
+def _loop(run, bar, interrupt, logger):
+    """Step, and at every milestone evaluate, until the end, the patience, or an interrupt."""
+    config, device = run.config, run.device.type
+    tokens_per_step = config.batch_size * config.accumulation * run.process.world * run.model.config.context
+    check_every = 1 if device == "cpu" else 50  # reading a number from a GPU makes it wait
+    if run.step == 0:
+        _milestone(run, {"lr": learning_rate(0, config)}, logger)
+    losses, since, start = [], run.step, time.perf_counter()
+    while run.step < config.train_iters and not run.process.any(interrupt.requested, device):
+        loss, norm = run.train_step()
+        losses.append(loss)
+        if run.step % check_every == 0 or is_milestone(run.step, config):
+            _check_finite(run, loss, norm)
+            speed = (run.step - since) * tokens_per_step / (time.perf_counter() - start)
+            bar.update(run.step - bar.n)
+            bar.set_postfix_str(f"loss {loss.item():.3f}, {speed:,.0f} tokens/s", refresh=False)
+        if is_milestone(run.step, config):
+            measured = {"lr": learning_rate(run.step - 1, config), "grad_norm": norm.item(), "tokens_per_s": round(speed)}
+            _milestone(run, {"train_loss": torch.stack(losses).mean().item(), **measured}, logger)
+            losses, since, start = [], run.step, time.perf_counter()
+            if config.patience is not None and run.bad_evals >= config.patience:
+                tqdm.write(f"Stopped after step {run.step}: {run.bad_evals} evaluations without a better validation loss.")
+                return
+
+
+def _milestone(run, measured, logger):
+    """Evaluate, sample and save."""
+    loss = evaluate(run.model, run.corpus.validation, run.device, run.config.batch_size, run.config.eval_batches)
+    bits = loss / math.log(2) / run.corpus.bytes_per_token()
+    run.rows.append({"iteration": run.step, "train_loss": None, "val_loss": loss, "bits_per_byte": bits, **measured})
+    sample = PROMPT + "".join(stream_text(run.model, run.corpus.tokenizer, PROMPT, 60, temperature=0.8, top_k=50, seed=0))
+    run.samples.append({"iteration": run.step, "text": sample})
+    run.bad_evals = 0 if loss < run.best_loss else run.bad_evals + 1
+    if loss < run.best_loss:
+        run.best_loss = loss
+        run.save("best.pt")
+    run.save("latest.pt")
+    if run.process.rank == 0:
+        write_log(run.out / "log.csv", run.rows)
+        text = "".join(f"[{s['iteration']}] {s['text']}\n\n" for s in run.samples)
+        (run.out / "samples.txt").write_text(text, encoding="utf-8")
+        tqdm.write(f"step {run.step}: validation loss {loss:.3f}, {bits:.3f} bits per byte | {sample.splitlines()[0]}")
+    if logger:
+        logger.log({**run.rows[-1], "sample": sample}, step=run.step)
+
+
+def _check_finite(run, loss, norm):
+    """Stop, leaving the last good checkpoint, when loss or gradient is no longer a number."""
+    if torch.isfinite(loss) and torch.isfinite(norm):
+        return
+    what = "loss" if not torch.isfinite(loss) else "gradient"
+    raise FloatingPointError(
+        f"The {what} is no longer a number at step {run.step} (learning rate {learning_rate(run.step - 1, run.config):.1e}). "
+        "The likely cause is a learning rate that is too high: lower it, or warm up for longer. "
+        f"The last good checkpoint is {run.out / 'latest.pt'}."
+    )

@@ -1,0 +1,72 @@
+"""What the tests share: one thread, a cache of their own, a small corpus and a small model."""
+
+import os
+import random
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch starts its threads: two cores are shared by several tests
+os.environ.setdefault("WANDB_MODE", "offline")
+
+import pytest
+import torch
+
+from helpers.device import Device
+from helpers.gpt import GPT, GPTConfig
+
+WORDS = "the a mountain river city stone old high cold small people house water snow road bridge is has near under of".split()
+
+
+def write_articles(path, n=120, seed=0):
+    """Write n short articles of random words to a text file, in the form of the shipped corpus."""
+    rng = random.Random(seed)
+
+    def sentence():
+        return " ".join(rng.choices(WORDS, k=rng.randint(5, 12))).capitalize() + "."
+
+    articles = [f"Place {i}\n" + "\n".join(" ".join(sentence() for _ in range(4)) for _ in range(2)) for i in range(n)]
+    path.write_text("\n\n".join(articles) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _quiet_machine(tmp_path_factory, monkeypatch):
+    """One thread, a fixed seed, and downloads and token files in a temporary folder."""
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def articles_file(tmp_path_factory):
+    """A text file of 120 short articles."""
+    return write_articles(tmp_path_factory.mktemp("articles") / "places.txt")
+
+
+@pytest.fixture
+def corpus(articles_file):
+    """The articles as a `Corpus` with a vocabulary of 320 tokens."""
+    from helpers.data import load_corpus
+
+    return load_corpus(articles_file, vocab_size=320)
+
+
+@pytest.fixture
+def cpu():
+    """The CPU in float32, whatever it could do better."""
+    return Device("cpu", torch.float32, 1, "for tests")
+
+
+@pytest.fixture
+def small_config():
+    """A model small enough to train in a second; its width is no multiple of its heads, as in the full model."""
+    return GPTConfig(vocab_size=320, context=16, embed_size=24, n_layers=2, n_heads=5, dropout=0.0)
+
+
+@pytest.fixture
+def small_model(small_config):
+    """The small model, in evaluation mode, with weights large enough that every part matters."""
+    torch.manual_seed(1)
+    model = GPT(small_config).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.2 * torch.randn_like(p))
+    return model
