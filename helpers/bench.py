@@ -18,7 +18,7 @@ from helpers.device import pick_device
 from helpers.generation import generate, stream_tokens
 from helpers.gpt import GPT
 from helpers.presets import PRESETS
-from helpers.training import make_optimizer
+from helpers.recipe import make_optimizer
 
 # Each task: what it measures, the contenders (the first is ours), and how often they take turns.
 TASKS = {

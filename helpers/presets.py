@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from helpers.gpt import GPTConfig
-from helpers.training import TrainConfig
+from helpers.recipe import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,9 @@ class Tokenizer:
         lines = [[]]
         for i in map(int, ids):
             if not 0 <= i < self.vocab_size:
-                raise ValueError(f"Token id {i} is outside the vocabulary of {self.vocab_size} tokens (0 to {self.vocab_size - 1}).")
+                raise ValueError(
+                    f"Token id {i} is outside the vocabulary of {self.vocab_size} tokens (0 to {self.vocab_size - 1})."
+                )
             if i == self.newline_id:
                 lines.append([])
             else:

@@ -1,0 +1,168 @@
+"""The command line: `python -m helpers train / generate / data / doctor / bench` (see --help of each)."""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from helpers.checkpoint import CheckpointError, load_model
+from helpers.data import DATA, PROMPT, is_validation, load_corpus, read_articles, shipped_tokenizer, source_files
+from helpers.device import pick_device
+from helpers.presets import PRESETS
+
+RUNS = DATA.parent / "runs"
+
+
+def train(args):
+    """Train a preset, and print its loss beside the landmarks."""
+    from helpers.landmarks import table
+    from helpers.training import evaluate, train
+
+    preset, device = PRESETS[args.preset], pick_device(args.device)
+    changes = {name: getattr(args, name) for name in ("train_iters", "batch_size", "lr", "seed", "patience")}
+    config = replace(preset.training, **{name: value for name, value in changes.items() if value is not None})
+    if config.warmup_iters > config.train_iters:
+        config = replace(config, warmup_iters=config.train_iters // 10)
+    print(device.reason)
+    corpus = load_corpus(args.data or preset.data, preset.model.vocab_size, args.tokenizer)
+    parts = corpus.manifest["parts"]
+    print(f"{corpus.name}: {parts['train']['tokens']:,} tokens to train on, {parts['validation']['tokens']:,} held out")
+    out = Path(args.out) if args.out else _run_folder(args.preset, args.resume)
+    run = train(preset.model, config, corpus, out, resume=args.resume, device=device, wandb=args.wandb)
+    if run.process.rank == 0:
+        print(table(corpus, evaluate(run.model, corpus.validation, device, config.batch_size)))
+        print(f"Saved in {run.out}. Try it: python course.py run generate --checkpoint {run.out / 'best.pt'}")
+
+
+def _run_folder(preset, resume):
+    """The newest run of a preset when resuming, otherwise a new folder: runs/tiny, runs/tiny-2, …"""
+    names = [RUNS / preset, *(RUNS / f"{preset}-{i}" for i in range(2, 1000))]
+    taken = [folder for folder in names if (folder / "latest.pt").exists()]
+    if resume and not taken:
+        raise CheckpointError(f"There is no run of {preset!r} in {RUNS} to go on with: start one without --resume.")
+    return max(taken, key=lambda f: (f / "latest.pt").stat().st_mtime) if resume else next(f for f in names if f not in taken)
+
+
+def generate(args):
+    """Continue a prompt, or without one ask for prompts."""
+    from helpers.generation import interactive, prompt_notes, stream_text
+
+    model, tokenizer = load_model(args.checkpoint or _newest_checkpoint(), pick_device(args.device).type)
+    names = ("temperature", "top_k", "top_p", "repetition_penalty", "greedy", "seed", "max_tokens")
+    options = {name: getattr(args, name) for name in names}
+    if args.prompt is None:
+        return interactive(model, tokenizer, **options)
+    for note in prompt_notes(model, tokenizer, args.prompt):
+        print(note, file=sys.stderr)
+    pieces = stream_text(model, tokenizer, args.prompt, **options)
+    first = next(pieces, "")  # a bad setting speaks up before anything is shown
+    print(args.prompt + first, end="", flush=True)
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()
+
+
+def _newest_checkpoint():
+    found = sorted(RUNS.glob("*/best.pt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise CheckpointError("There is no trained model yet: train one (train --preset tiny), or name a --checkpoint.")
+    return found[-1]
+
+
+def data(args):
+    """Prepare a corpus (fetch, clean, encode), or train the tokenizer that ships with it."""
+    if args.train_tokenizer:
+        from helpers.tokenizer import train_tokenizer
+
+        articles = (a for a in read_articles(source_files(args.data)) if not is_validation(a))
+        path = Path(args.out) if args.out else shipped_tokenizer(args.data, args.vocab_size)
+        path.write_bytes(train_tokenizer(articles, args.vocab_size).model_bytes)
+        print(f"Trained a tokenizer of {args.vocab_size} tokens: {path}")
+        return
+    from helpers.landmarks import table
+
+    corpus = load_corpus(args.data, args.vocab_size, args.tokenizer)
+    print(json.dumps(corpus.manifest, indent=1, ensure_ascii=False))
+    print(table(corpus))
+
+
+def doctor(args):
+    """Report on this machine."""
+    from helpers.doctor import doctor
+
+    sys.exit(1 if doctor() else 0)
+
+
+def bench(args):
+    """Measure speed against other implementations."""
+    from helpers.bench import TASKS, bench
+
+    bench(args.task or TASKS)
+
+
+def parser():
+    """Return the argument parser of all commands."""
+    top = argparse.ArgumentParser("python -m helpers", description="Train a small GPT, and talk to it.")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(function, help):
+        sub = commands.add_parser(function.__name__, help=help, description=help)
+        sub.set_defaults(function=function)
+        return sub
+
+    c = command(train, "train a model and save it in a folder, from where it can go on")
+    c.add_argument("--preset", choices=PRESETS, default="tiny", help="size of model and training (tiny)")
+    c.add_argument("--data", help='"encyclopedia", "wikipedia", or a text or parquet file or folder (the preset\'s)')
+    c.add_argument("--tokenizer", help="a .model file to use instead of the shipped or a newly trained one")
+    c.add_argument("--out", help="folder of the run (runs/PRESET)")
+    c.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run")
+    c.add_argument("--wandb", choices=("offline", "online", "disabled"), default="offline", help="log to W&B (offline)")
+    c.add_argument("--device", default="auto", help="cpu, cuda or mps (the best there is)")
+    c.add_argument("--train-iters", type=int, help="optimiser steps (the preset's)")
+    c.add_argument("--batch-size", type=int, help="sequences in a step (the preset's)")
+    c.add_argument("--lr", type=float, help="peak learning rate (the preset's)")
+    c.add_argument("--patience", type=int, help="stop after so many evaluations without a better loss")
+    c.add_argument("--seed", type=int, help="seed of weights, order and dropout (0)")
+
+    c = command(generate, "continue a prompt; without --prompt, ask for prompts until an empty line")
+    c.add_argument("--checkpoint", help="a checkpoint file (the newest best.pt in runs/)")
+    c.add_argument("--prompt", help=f'the beginning of a text, such as "{PROMPT}"')
+    c.add_argument("--temperature", type=float, default=0.8, help="below 1 safer, above 1 wilder (0.8)")
+    c.add_argument("--top-k", type=int, default=50, help="draw from the k likeliest tokens only (50)")
+    c.add_argument("--top-p", type=float, help="draw from the likeliest tokens that together reach p (all)")
+    c.add_argument("--repetition-penalty", type=float, default=1.0, help="above 1: shy away from tokens seen (1)")
+    c.add_argument("--greedy", action="store_true", help="always take the likeliest token")
+    c.add_argument("--max-tokens", type=int, default=200, help="length of the continuation at most (200)")
+    c.add_argument("--seed", type=int, help="the same seed gives the same text")
+    c.add_argument("--device", default="auto", help="cpu, cuda or mps (the best there is)")
+
+    c = command(data, "prepare a corpus: fetch, clean, encode, and show what it is")
+    c.add_argument("data", help='"encyclopedia", "wikipedia", or a text or parquet file or folder')
+    c.add_argument("--vocab-size", type=int, default=None, help="size of the vocabulary (2048; wikipedia: 8192)")
+    c.add_argument("--tokenizer", help="a .model file to use instead of the shipped or a newly trained one")
+    c.add_argument("--train-tokenizer", action="store_true", help="only train the tokenizer and write it")
+    c.add_argument("--out", help="where to write the tokenizer (data/tokenizers/NAME-SIZE.model)")
+
+    command(doctor, "check packages, device, memory and disk; name each problem with its remedy")
+
+    c = command(bench, "measure speed against Hugging Face and SentencePiece, as ratios")
+    c.add_argument("task", nargs="*", help='for example "train tiny" (all)')
+    return top
+
+
+def main(argv=None):
+    """Run a command; what goes wrong ends in a sentence."""
+    args = parser().parse_args(argv)
+    if args.function is data and args.vocab_size is None:
+        args.vocab_size = 8192 if args.data == "wikipedia" else 2048
+    try:
+        args.function(args)
+    except (CheckpointError, FloatingPointError, OSError, ValueError) as error:
+        sys.exit(f"{error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
