@@ -21,9 +21,10 @@ def train(args):
 
     preset, device = PRESETS[args.preset], pick_device(args.device)
     changes = {name: getattr(args, name) for name in ("train_iters", "batch_size", "lr", "seed", "patience")}
-    config = replace(preset.training, **{name: value for name, value in changes.items() if value is not None})
-    if config.warmup_iters > config.train_iters:
-        config = replace(config, warmup_iters=config.train_iters // 10)
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if args.train_iters:  # a short trial has no room for the whole warm-up
+        changes["warmup_iters"] = min(preset.training.warmup_iters, args.train_iters // 10)
+    config = replace(preset.training, **changes)
     print(device.reason)
     corpus = load_corpus(args.data or preset.data, preset.model.vocab_size, args.tokenizer)
     parts = corpus.manifest["parts"]

@@ -63,7 +63,8 @@ class Run:
             self.process.rank,
             self.process.world,
         )
-        self.step, self.best_loss, self.bad_evals, self.rows, self.samples = 0, math.inf, 0, [], []
+        self.step, self.best_loss, self.bad_evals = 0, math.inf, 0
+        self.rows, self.samples, self.losses = [], [], []  # losses: of the steps since the last milestone
         torch.manual_seed(config.seed + 1 + self.process.rank)  # each process drops out other units
         self.remember_random_state()
         self.parallel = DistributedDataParallel(self.model) if self.process.world > 1 else self.model
@@ -81,8 +82,8 @@ class Run:
                 "model": self.model.state_dict(), "model_config": asdict(self.model.config),
                 "optimizer": self.optimizer.state_dict(), "train_config": asdict(self.config),
                 "step": self.step, "best_loss": self.best_loss, "bad_evals": self.bad_evals, "rows": self.rows,
-                "samples": self.samples, "random": self.random, "world": self.process.world,
-                "corpus": self.corpus.manifest["key"], "tokenizer": pack_tokenizer(self.corpus.tokenizer),
+                "samples": self.samples, "losses": torch.tensor(self.losses), "random": self.random,
+                "world": self.process.world, "corpus": self.corpus.manifest["key"], "tokenizer": pack_tokenizer(self.corpus.tokenizer),
             })  # fmt: skip
 
     def resume(self):
@@ -94,6 +95,7 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         for name in ("step", "best_loss", "bad_evals", "rows", "samples"):
             setattr(self, name, state[name])
+        self.losses = list(state["losses"])
         if self.process.rank == 0:
             self.random = {name: value.cpu() for name, value in state["random"].items()}
             torch.set_rng_state(self.random["cpu"])
@@ -169,10 +171,10 @@ def _loop(run, bar, interrupt, logger):
     check_every = 1 if device == "cpu" else 50  # reading a number from a GPU makes it wait
     if run.step == 0:
         _milestone(run, {"lr": learning_rate(0, config)}, logger)
-    losses, since, start = [], run.step, time.perf_counter()
+    since, start = run.step, time.perf_counter()
     while run.step < config.train_iters and not run.process.any(interrupt.requested, device):
         loss, norm = run.train_step()
-        losses.append(loss)
+        run.losses.append(loss)
         if run.step % check_every == 0 or is_milestone(run.step, config):
             _check_finite(run, loss, norm)
             speed = (run.step - since) * tokens_per_step / (time.perf_counter() - start)
@@ -180,8 +182,10 @@ def _loop(run, bar, interrupt, logger):
             bar.set_postfix_str(f"loss {loss.item():.3f}, {speed:,.0f} tokens/s", refresh=False)
         if is_milestone(run.step, config):
             measured = {"lr": learning_rate(run.step - 1, config), "grad_norm": norm.item(), "tokens_per_s": round(speed)}
-            _milestone(run, {"train_loss": torch.stack(losses).mean().item(), **measured}, logger)
-            losses, since, start = [], run.step, time.perf_counter()
+            measured["train_loss"] = torch.stack(run.losses).mean().item()
+            run.losses = []
+            _milestone(run, measured, logger)
+            since, start = run.step, time.perf_counter()
             if config.patience is not None and run.bad_evals >= config.patience:
                 tqdm.write(f"Stopped after step {run.step}: {run.bad_evals} evaluations without a better validation loss.")
                 return

@@ -197,8 +197,8 @@ def test_repetition_penalty_lowers_seen_tokens_once_each():
     "settings", [{"temperature": 0.5}, {"temperature": 0.8, "top_k": 15, "top_p": 0.9, "repetition_penalty": 1.5}]
 )
 def test_frequencies_of_drawn_tokens_match_the_exact_distribution(small_model, settings):
-    """Of 20,000 equal rows, each token is drawn as often as its exact probability says (chi-square test), and no other."""
-    n, row = 20_000, prompts(1, 13)  # three of its tokens are among the 15 most likely to follow
+    """Of 10,000 equal rows, each token is drawn as often as its exact probability says (chi-square test), and no other."""
+    n, row = 10_000, prompts(1, 4)  # one of its tokens is likely to follow: the penalty matters
     with torch.no_grad():
         logits = small_model(row)[0, -1]
     token = next(stream_tokens(small_model, row.expand(n, -1), 1, seed=0, use_cache=False, **settings))

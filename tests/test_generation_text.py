@@ -1,6 +1,7 @@
 """Drawing tokens, stopping, streaming text, and the interactive mode (notebook 06)."""
 
 import dataclasses
+import itertools
 import re
 
 import pytest
@@ -41,7 +42,7 @@ def chain(successor, vocab_size=320):
 def speaker(tokenizer, prompt, pieces):
     """A model that continues prompt with these pieces, all different."""
     ids = [tokenizer.encode(prompt)[-1], *map(tokenizer.sp.piece_to_id, pieces)]
-    return chain(dict(zip(ids, ids[1:], strict=False)))
+    return chain(dict(itertools.pairwise(ids)))
 
 
 def type_in(monkeypatch, *lines):
@@ -139,7 +140,7 @@ def test_idx_without_a_token_to_continue_is_refused(small_model, idx):
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("prompt", ["The mountain", "the river\nThe old", "é " * 20])
+@pytest.mark.parametrize("prompt", ["The mountain", "the river\nThe old", "é " * 20], ids=ascii)
 def test_streamed_pieces_joined_are_the_decoded_tokens(small_model, tokenizer, prompt, seed):
     """What is streamed, joined, equals the decoded tokens of generate; only the last piece may end in half a character."""
     pieces = list(stream_text(small_model, tokenizer, prompt, 60, seed=seed))
@@ -153,8 +154,7 @@ def test_a_character_of_several_bytes_is_shown_once_and_whole(tokenizer):
     """Of a character of four byte tokens nothing is shown before the last; the end-of-article token ends the text."""
     model = speaker(tokenizer, "city", [*EMOJI, "▁h", "ou", "s", "<end>", "P"])
     assert [piece for piece in stream_text(model, tokenizer, "city", 50, greedy=True) if piece] == ["🙂", " h", "ou", "s"]
-    cut = "".join(stream_text(model, tokenizer, "city", 2, greedy=True))
-    assert cut == tokenizer.decode(tokenizer.encode("city") + [*map(tokenizer.sp.piece_to_id, EMOJI[:2])])[len("city") :]
+    assert set("".join(stream_text(model, tokenizer, "city", 2, greedy=True))) == {"\ufffd"}
 
 
 def test_a_prompt_longer_than_the_context_is_continued_from_its_end(tokenizer):
@@ -174,7 +174,7 @@ def test_notes_on_a_prompt_in_another_script_and_on_an_ordinary_one(small_model,
 @pytest.mark.parametrize("prompt", ["", "  ", "\n\t "])
 def test_an_empty_prompt_is_refused_with_an_example(small_model, tokenizer, prompt):
     """A prompt of nothing but spaces raises ValueError with a sentence that shows what a prompt looks like."""
-    with pytest.raises(ValueError, match="prompt is empty.*The mountain in my city is"):
+    with pytest.raises(ValueError, match=r"prompt is empty.*The mountain in my city is"):
         next(stream_text(small_model, tokenizer, prompt))
 
 

@@ -12,7 +12,6 @@ from helpers.presets import PRESETS
 NAMES = {  # ours → those of GPT-2
     "token_embedding": "transformer.wte",
     "position_embedding": "transformer.wpe",
-    "blocks": "transformer.h",
     "norm1": "ln_1",
     "attention.qkv": "attn.c_attn",
     "attention.proj": "attn.c_proj",

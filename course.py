@@ -1,0 +1,169 @@
+"""Sets the course up and starts it: `python course.py lab`, `python course.py test`, `python course.py run …`.
+
+Needs Python 3.11 and nothing else. Its syntax is that of Python 3.6, so that an older one gets as far as the sentence for it.
+"""
+
+import hashlib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+USAGE = """Usage: python course.py COMMAND
+
+  lab                 open JupyterLab at the first notebook
+  test [TESTS ...]    run every test, or those you name (arguments of pytest)
+  run COMMAND ...     train, generate and more: "python course.py run --help" lists them
+
+The first time, each of these sets up the course's own environment in the folder .venv. Later they start at once."""
+OLDEST = (3, 11)
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+STAMP = VENV / "installed.sha256"  # written after a complete installation: a hash of what was asked for
+WINDOWS, LINUX = os.name == "nt", sys.platform.startswith("linux")
+PYTHON = str(VENV / ("Scripts/python.exe" if WINDOWS else "bin/python"))
+SIZE = "2 GB of disk" + (", or 6 GB with the libraries for NVIDIA GPUs" if LINUX else "")
+OFFLINE = "The packages could not be downloaded: connect to the internet (or set up your network's proxy), then run this again."
+REMEDIES = {  # what Python, and pip since 2022, print, and what to do about it; the first that is found counts
+    r"Errno (28|122)\b|WinError 112\b|No space left on device|No usable temporary directory":
+        f"There is no room on the disk: free about {SIZE}, and as much in the temporary folder, then run this again.",
+    r"Retry\(total=0|ReadTimeoutError|Connection broken|network connectivity|Wheel .* is invalid|DO NOT MATCH THE HASHES":
+        OFFLINE,
+    r"Errno (1|13|30)\b|WinError (5|32)\b":
+        f"{ROOT} cannot be written: close what uses it, or copy the course to a folder of your own, then run this again.",
+    r"No matching distribution found for torch":
+        "PyTorch 2.13 is not made for this machine: take Python 3.11 to 3.14 on Linux, Windows or a Mac with Apple silicon.",
+}  # fmt: skip
+
+
+def remedy(text, otherwise):
+    """Return the sentence that says what to do about an error of this text."""
+    found = (sentence for pattern, sentence in REMEDIES.items() if re.search(pattern, text))
+    return next(found, f"{otherwise}; mend that, or delete the folder .venv, then run this again.")
+
+
+def say(text):
+    """Print to standard error at once: standard output belongs to the command that is run."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def environment(outer):
+    """Return the children's environment variables: as if .venv were activated, undisturbed by settings for other Pythons."""
+    env = {k: v for k, v in outer.items() if k not in ("PYTHONHOME", "PYTHONPATH")}
+    env["VIRTUAL_ENV"] = str(VENV)
+    env["PATH"] = os.pathsep.join(filter(None, [os.path.dirname(PYTHON), env.get("PATH")]))
+    if LINUX:
+        env.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # memory in large pages: a training step is faster
+    if WINDOWS:
+        env["PYTHONUTF8"] = "1"
+    return env
+
+
+def ask(env, *arguments):
+    """Run the interpreter of .venv unseen and return its exit code, None if it does not start, and what it printed."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    try:
+        done = subprocess.run([PYTHON, *arguments], env=env, encoding="utf-8", errors="replace", **pipes)
+    except OSError as error:
+        return None, str(error)
+    return done.returncode, done.stdout
+
+
+def fingerprint(env):
+    """Return a hash of all that decides what is installed, or None if the interpreter in .venv is missing or broken."""
+    probe = "import sys; print(sys.version_info[:2]); sys.exit(sys.version_info < (3, 11))"
+    code, version = ask(env, "-I", "-S", "-c", probe)
+    parts = [version.encode(), os.fsencode(ROOT)]  # the folder too, which `-e .` records: it may have been moved
+    parts += [(ROOT / name).read_bytes() for name in ("requirements.txt", "constraints.txt", "pyproject.toml")]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest() if code == 0 else None
+
+
+def set_up(env):
+    """Make .venv and install the packages, where that isn't done yet."""
+    wanted = fingerprint(env)
+    if wanted and STAMP.is_file() and STAMP.read_text(encoding="utf-8", errors="replace") == wanted:
+        return
+    if wanted and ask(env, "-m", "pip", "--version")[0] == 0:
+        say("Bringing the packages in .venv up to date.")
+        STAMP.unlink(missing_ok=True)
+    else:
+        say(f"Setting up. The first time this takes some minutes and about {SIZE}.")
+        make_venv(env)
+        wanted = fingerprint(env) or sys.exit(f"{PYTHON} does not run: install Python 3.11 afresh, then run this again.")
+    install(env)
+    STAMP.write_text(wanted, encoding="utf-8")
+
+
+def make_venv(env):
+    """Make .venv, in place of one that may be there."""
+    for module in ("venv", "ensurepip"):
+        if importlib.util.find_spec(module) is None:
+            names = "python3-venv or python{}.{}-venv".format(*sys.version_info)
+            sys.exit(f"Python's module {module} is missing: on Debian or Ubuntu run sudo apt install {names}, then this again.")
+    from venv import EnvBuilder
+
+    EnvBuilder(clear=True, symlinks=not WINDOWS, prompt="course").create(str(VENV))
+    code, output = ask(env, "-m", "ensurepip", "--default-pip")
+    if code != 0:
+        sys.exit(remedy(output, "pip could not be set up: " + output.strip().rpartition("\n")[2]))
+
+
+def install(env):
+    """Install the packages with pip, whose output is seen, and try once more if the network fails."""
+    command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-r", "requirements.txt"]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": 2, "stderr": subprocess.PIPE, "encoding": "utf-8", "errors": "replace"}
+    for last in (False, True):
+        errors = ""
+        with subprocess.Popen(command, cwd=str(ROOT), env=env, **pipes) as pip:
+            for line in pip.stderr:
+                errors += line
+                sys.stderr.write(line)
+        if pip.returncode == 0:
+            return
+        sentence = remedy(errors, "pip could not install the packages, for the reason above")
+        if last or sentence != OFFLINE:
+            sys.exit("\n" + sentence)
+        say("The network failed. Trying once more.")
+
+
+def hand_over(command, env):
+    """Become the command; on Windows, where that is impossible, wait for it and return its exit code."""
+    if not WINDOWS:
+        os.execve(command[0], command, env)
+    with subprocess.Popen(command, env=env) as child:
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:  # the child got it too, and decides
+                continue
+
+
+def main(arguments):
+    """Do what the command line asks for and return the exit code."""
+    if sys.version_info < OLDEST:
+        sys.exit("This is Python {}.{}: install Python 3.11 or newer (python.org) and use that.".format(*sys.version_info))
+    name, rest = (arguments or [""])[0], arguments[1:]
+    if name not in ("lab", "test", "run"):
+        asked = name in ("-h", "--help")
+        print(USAGE, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
+    env = environment(os.environ)
+    try:
+        set_up(env)
+        if name == "run":  # -P: a folder named helpers where the user stands is not the course's
+            return hand_over([PYTHON, "-P", "-m", "helpers", *rest], env)
+        os.chdir(str(ROOT))
+        start = next(filter(os.path.exists, ("notebooks/00_start_here.ipynb", "notebooks")), "")
+        lab = ["jupyterlab", f"--LabApp.default_url=/lab/tree/{start}"]
+        return hand_over([PYTHON, "-m", *(lab if name == "lab" else ["pytest"]), *rest], env)
+    except KeyboardInterrupt:
+        say("\nStopped. The same command goes on from here.")
+        return 130
+    except (OSError, ValueError) as error:
+        sys.exit(remedy(str(error), f"The set-up failed: {error}"))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,189 @@
+"""Wikipedia: the download against servers that misbehave, the cleaning, and the reading of parquet files."""
+
+import hashlib
+import random
+import re
+import threading
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from helpers import wikipedia
+from helpers.data import load_corpus, read_articles, source_files
+from helpers.wikipedia import clean_article, cleaning_report, fetch, read_parquet
+
+STAND_IN = Path(__file__).resolve().parents[2] / "shared" / "wikipedia" / "train-00000-of-00001.mini.parquet"
+FIRST = "The old bridge over the river was built of grey stone, and it is still used by the people of the two towns today."
+LAST = "In the winter the road is closed, because the snow lies deep on the mountain and no car can pass before the month of May."
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        answers = self.server.routes[self.path]
+        status, headers, body = answers.pop(0) if len(answers) > 1 else answers[0]
+        if status is None:  # never answers
+            self.server.closing.wait()
+            return
+        self.send_response(status)
+        for name, value in ({"Content-Length": len(body)} | headers).items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server on this machine: `routes` maps each path to the answers that it gives in turn, the last one for ever."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.routes, server.asked, server.closing = {}, [], threading.Event()
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.closing.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def pinned(server, monkeypatch, tmp_path):
+    """A small file pinned in the place of the real one, served under /file; the pauses are written down, not waited for."""
+    content, pauses, cache = random.Random(0).randbytes(2_500_000), [], tmp_path / "new" / "cache"
+    pin(monkeypatch, server, content)
+    monkeypatch.delenv("COURSE_WIKIPEDIA_FILE", raising=False)
+    monkeypatch.delenv("COURSE_WIKIPEDIA_URL", raising=False)
+    file = cache / wikipedia.NAME
+    return SimpleNamespace(content=content, pauses=pauses, cache=cache, file=file, fetch=lambda: fetch(cache, pauses.append))
+
+
+def pin(monkeypatch, server, content):
+    monkeypatch.setattr(wikipedia, "URL", f"{server.url}/file")
+    monkeypatch.setattr(wikipedia, "SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(wikipedia, "SIZE", len(content))
+    server.routes["/file"] = [(200, {}, content)]
+
+
+def test_a_second_call_does_not_touch_the_network(server, pinned):
+    """The file is fetched through a redirect into a folder that is made, and later found there without asking anyone."""
+    server.routes |= {"/moved": server.routes["/file"], "/file": [(302, {"Location": "/moved"}, b"")]}
+    assert pinned.fetch() == pinned.file
+    assert pinned.file.read_bytes() == pinned.content
+    assert pinned.fetch() == pinned.file
+    assert server.asked == ["/file", "/moved"]
+    assert list(pinned.cache.iterdir()) == [pinned.file]
+
+
+CUT = (200, {"Content-Length": 2_500_000}, b"x" * 1_200_000)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ((200, {}, b"another file"), "is another file"),
+        (CUT, "broke off in the middle, 4 times"),
+        ((404, {}, b""), "404 Not Found"),
+        ((503, {}, b""), "503 Service Unavailable, 4 times"),
+        ((302, {"Location": "/file"}, b""), "TooManyRedirects"),
+        ((None, {}, b""), "no answer within 0.1 seconds, 4 times"),
+    ],
+)
+def test_a_download_that_fails_leaves_nothing(server, pinned, monkeypatch, answer, reason):
+    """A wrong hash, a cut body, an error or silence ends in an error that says so, and leaves no file behind."""
+    monkeypatch.setattr(wikipedia, "TIMEOUT", 0.1)
+    server.routes["/file"] = [answer]
+    with pytest.raises(ConnectionError, match=reason):
+        pinned.fetch()
+    assert list(pinned.cache.iterdir()) == []
+
+
+def test_a_cut_download_is_tried_again_with_growing_pauses(server, pinned):
+    """After two cut bodies and a failing server the fourth try brings the file."""
+    server.routes["/file"] = [CUT, CUT, (500, {}, b""), (200, {}, pinned.content)]
+    assert pinned.fetch().read_bytes() == pinned.content
+    assert pinned.pauses == [1, 5, 25]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(("asked", "waited"), [("7", 7), ("86400", 120), ("0", 1), ("soon", 1), (60.0, 60)])
+def test_retry_after_is_honoured_within_bounds(server, pinned, status, asked, waited):
+    """A server that is busy says how long to wait, in seconds or as a date; nobody waits longer than two minutes."""
+    if isinstance(asked, float):
+        asked = format_datetime(datetime.now(UTC) + timedelta(seconds=asked), usegmt=True)
+    server.routes["/file"] = [(status, {"Retry-After": asked}, b""), (200, {}, pinned.content)]
+    pinned.fetch()
+    assert pinned.pauses == [pytest.approx(waited, abs=5 if waited == 60 else 0)]
+
+
+def test_mirrors_are_tried_first(server, pinned, monkeypatch):
+    """Mirrors are asked in their order before the pinned address, a missing or wrong file there only once."""
+    server.routes |= {"/one": [(404, {}, b"")], "/two": [(200, {}, b"wrong")]}
+    monkeypatch.setenv("COURSE_WIKIPEDIA_URL", f" {server.url}/one   {server.url}/two ")
+    assert pinned.fetch().read_bytes() == pinned.content
+    assert server.asked == ["/one", "/two", "/file"]
+    assert pinned.pauses == []
+
+
+def test_without_network_the_error_says_what_to_do(server, pinned, monkeypatch):
+    """The message names file, size, hash, each address with its reason, the folder, and the variable for a local copy."""
+    server.routes["/mirror"] = [(403, {}, b"")]
+    gone = "http://127.0.0.1:1/file"  # nothing listens on port 1
+    monkeypatch.setattr(wikipedia, "URL", gone)
+    monkeypatch.setenv("COURSE_WIKIPEDIA_URL", f"{server.url}/mirror")
+    with pytest.raises(ConnectionError) as error:
+        pinned.fetch()
+    message = str(error.value)
+    for part in (wikipedia.NAME, "2,500,000 bytes", wikipedia.SHA256, str(pinned.cache), "COURSE_WIKIPEDIA_FILE"):
+        assert part in message
+    assert f"{server.url}/mirror: the server answered 403 Forbidden\n" in message
+    assert f"{gone}: no connection, or it was lost, 4 times\n" in message
+
+
+def test_a_wrong_file_in_the_cache_is_never_used(server, pinned, capsys):
+    """Half a file under the right name is reported and fetched again, and not used even if that fails."""
+    pinned.cache.mkdir(parents=True)
+    pinned.file.write_bytes(pinned.content[:1_000_000])
+    good, server.routes["/file"] = server.routes["/file"], [(404, {}, b"")]
+    with pytest.raises(ConnectionError):
+        pinned.fetch()
+    assert "is not the right file" in capsys.readouterr().out
+    server.routes["/file"] = good
+    assert pinned.fetch().read_bytes() == pinned.content
+
+
+def test_an_interrupted_download_leaves_nothing(pinned, monkeypatch):
+    """The user's interruption in the middle of the body goes through, leaves no file, and the next call starts anew."""
+
+    class Interrupted(wikipedia.tqdm):
+        def update(self, n=1):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(wikipedia, "tqdm", Interrupted)
+        pinned.fetch()
+    assert list(pinned.cache.iterdir()) == []
+    assert pinned.fetch().read_bytes() == pinned.content
+
+
+def test_a_local_copy_is_taken_if_it_is_the_right_one(server, pinned, monkeypatch, tmp_path):
+    """COURSE_WIKIPEDIA_FILE replaces the download; a copy that is missing or differs by one byte is refused."""
+    copy = tmp_path / "copy.parquet"
+    monkeypatch.setenv("COURSE_WIKIPEDIA_FILE", str(copy))
+    with pytest.raises(FileNotFoundError, match="COURSE_WIKIPEDIA_FILE"):
+        pinned.fetch()
+    copy.write_bytes(pinned.content[:-1] + b"?")
+    with pytest.raises(ValueError, match=f"COURSE_WIKIPEDIA_FILE.*{wikipedia.SHA256}"):
+        pinned.fetch()
+    copy.write_bytes(pinned.content)
+    assert pinned.fetch() == copy
+    assert server.asked == []
