@@ -1,23 +1,21 @@
-"""Sets the course up and starts it: `python course.py lab`, `python course.py test`, `python course.py run …`.
-
-Needs Python 3.11 and nothing else. Its syntax is that of Python 3.6, so that an older one gets as far as the sentence for it.
-"""
-
-import hashlib
-import importlib.util
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
-
-USAGE = """Usage: python course.py COMMAND
+"""Sets the course up and starts it. Usage: python course.py COMMAND
 
   lab                 open JupyterLab at the first notebook
   test [TESTS ...]    run every test, or those you name (arguments of pytest)
   run COMMAND ...     train, generate and more: "python course.py run --help" lists them
 
-The first time, each of these sets up the course's own environment in the folder .venv. Later they start at once."""
+The first time, each of these sets up the course's own environment in the folder .venv. Later they start at once.
+"""
+# The syntax is that of Python 3.6, so that an older Python gets as far as the sentence for it in `main`.
+
+import os
+import re
+import sys
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, STDOUT, Popen, run
+
 OLDEST = (3, 11)
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
@@ -44,40 +42,33 @@ def remedy(text, otherwise):
     return next(found, f"{otherwise}; mend that, or delete the folder .venv, then run this again.")
 
 
-def say(text):
-    """Print to standard error at once: standard output belongs to the command that is run."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def environment(outer):
     """Return the children's environment variables: as if .venv were activated, undisturbed by settings for other Pythons."""
     env = {k: v for k, v in outer.items() if k not in ("PYTHONHOME", "PYTHONPATH")}
-    env["VIRTUAL_ENV"] = str(VENV)
-    env["PATH"] = os.pathsep.join(filter(None, [os.path.dirname(PYTHON), env.get("PATH")]))
-    if LINUX:
-        env.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # memory in large pages: a training step is faster
+    env.update(VIRTUAL_ENV=str(VENV), PATH=os.path.dirname(PYTHON) + os.pathsep + env.get("PATH", os.defpath))
     if WINDOWS:
         env["PYTHONUTF8"] = "1"
+    elif LINUX:
+        env.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # memory in large pages: a training step is faster
     return env
 
 
 def ask(env, *arguments):
     """Run the interpreter of .venv unseen and return its exit code, None if it does not start, and what it printed."""
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     try:
-        done = subprocess.run([PYTHON, *arguments], env=env, encoding="utf-8", errors="replace", **pipes)
+        done = run([PYTHON, *arguments], env=env, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, encoding="utf-8", errors="replace")
+        return done.returncode, done.stdout
     except OSError as error:
         return None, str(error)
-    return done.returncode, done.stdout
 
 
 def fingerprint(env):
     """Return a hash of all that decides what is installed, or None if the interpreter in .venv is missing or broken."""
     probe = "import sys; print(sys.version_info[:2]); sys.exit(sys.version_info < (3, 11))"
     code, version = ask(env, "-I", "-S", "-c", probe)
-    parts = [version.encode(), os.fsencode(ROOT)]  # the folder too, which `-e .` records: it may have been moved
-    parts += [(ROOT / name).read_bytes() for name in ("requirements.txt", "constraints.txt", "pyproject.toml")]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest() if code == 0 else None
+    files = [(ROOT / name).read_bytes() for name in ("requirements.txt", "constraints.txt", "pyproject.toml")]
+    # The folder too, which `-e .` records: it may have been moved.
+    return sha256(repr((version, str(ROOT), files)).encode()).hexdigest() if code == 0 else None
 
 
 def set_up(env):
@@ -86,12 +77,12 @@ def set_up(env):
     if wanted and STAMP.is_file() and STAMP.read_text(encoding="utf-8", errors="replace") == wanted:
         return
     if wanted and ask(env, "-m", "pip", "--version")[0] == 0:
-        say("Bringing the packages in .venv up to date.")
+        print("Bringing the packages in .venv up to date.", file=sys.stderr)
         STAMP.unlink(missing_ok=True)
     else:
-        say(f"Setting up. The first time this takes some minutes and about {SIZE}.")
+        print(f"Setting up. The first time this takes some minutes and about {SIZE}.", file=sys.stderr)
         make_venv(env)
-        wanted = fingerprint(env) or sys.exit(f"{PYTHON} does not run: install Python 3.11 afresh, then run this again.")
+        wanted = fingerprint(env)
     install(env)
     STAMP.write_text(wanted, encoding="utf-8")
 
@@ -100,8 +91,7 @@ def make_venv(env):
     """Make .venv, in place of one that may be there."""
     for module in ("venv", "ensurepip"):
         if importlib.util.find_spec(module) is None:
-            names = "python3-venv or python{}.{}-venv".format(*sys.version_info)
-            sys.exit(f"Python's module {module} is missing: on Debian or Ubuntu run sudo apt install {names}, then this again.")
+            sys.exit(f"Python's module {module} is missing: install it (Debian, Ubuntu: sudo apt install python3-venv), then retry.")
     from venv import EnvBuilder
 
     EnvBuilder(clear=True, symlinks=not WINDOWS, prompt="course").create(str(VENV))
@@ -113,26 +103,23 @@ def make_venv(env):
 def install(env):
     """Install the packages with pip, whose output is seen, and try once more if the network fails."""
     command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-r", "requirements.txt"]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": 2, "stderr": subprocess.PIPE, "encoding": "utf-8", "errors": "replace"}
     for last in (False, True):
-        errors = ""
-        with subprocess.Popen(command, cwd=str(ROOT), env=env, **pipes) as pip:
-            for line in pip.stderr:
-                errors += line
-                sys.stderr.write(line)
+        # Standard output is 2, that of errors: 1 belongs to the command that `run` starts afterwards.
+        with Popen(command, cwd=ROOT, env=env, stdin=DEVNULL, stdout=2, stderr=PIPE, encoding="utf-8", errors="replace") as pip:
+            errors = [line for line in pip.stderr if sys.stderr.write(line)]
         if pip.returncode == 0:
             return
-        sentence = remedy(errors, "pip could not install the packages, for the reason above")
+        sentence = remedy("".join(errors), "pip could not install the packages, for the reason above")
         if last or sentence != OFFLINE:
             sys.exit("\n" + sentence)
-        say("The network failed. Trying once more.")
+        print("The network failed. Trying once more.", file=sys.stderr)
 
 
 def hand_over(command, env):
     """Become the command; on Windows, where that is impossible, wait for it and return its exit code."""
     if not WINDOWS:
         os.execve(command[0], command, env)
-    with subprocess.Popen(command, env=env) as child:
+    with Popen(command, env=env) as child:
         while True:
             try:
                 return child.wait()
@@ -146,9 +133,8 @@ def main(arguments):
         sys.exit("This is Python {}.{}: install Python 3.11 or newer (python.org) and use that.".format(*sys.version_info))
     name, rest = (arguments or [""])[0], arguments[1:]
     if name not in ("lab", "test", "run"):
-        asked = name in ("-h", "--help")
-        print(USAGE, file=sys.stdout if asked else sys.stderr)
-        return 0 if asked else 2
+        print(__doc__, file=sys.stdout if name in ("-h", "--help") else sys.stderr)
+        return 0 if name in ("-h", "--help") else 2
     env = environment(os.environ)
     try:
         set_up(env)
@@ -159,7 +145,7 @@ def main(arguments):
         lab = ["jupyterlab", f"--LabApp.default_url=/lab/tree/{start}"]
         return hand_over([PYTHON, "-m", *(lab if name == "lab" else ["pytest"]), *rest], env)
     except KeyboardInterrupt:
-        say("\nStopped. The same command goes on from here.")
+        print("\nStopped. The same command goes on from here.", file=sys.stderr)
         return 130
     except (OSError, ValueError) as error:
         sys.exit(remedy(str(error), f"The set-up failed: {error}"))

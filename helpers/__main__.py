@@ -10,6 +10,7 @@ from helpers.checkpoint import CheckpointError, load_model
 from helpers.data import DATA, PROMPT, is_validation, load_corpus, read_articles, shipped_tokenizer, source_files
 from helpers.device import pick_device
 from helpers.presets import PRESETS
+from helpers.wikipedia import cleaning_report
 
 RUNS = DATA.parent / "runs"
 
@@ -83,6 +84,9 @@ def data(args):
         return
     from helpers.landmarks import table
 
+    for file in source_files(args.data):
+        if file.suffix == ".parquet":
+            print(f"{file.name} cleaned: {json.dumps(cleaning_report(file), indent=1)}")
     corpus = load_corpus(args.data, args.vocab_size, args.tokenizer)
     print(json.dumps(corpus.manifest, indent=1, ensure_ascii=False))
     print(table(corpus))

@@ -133,7 +133,8 @@ def load_corpus(data="encyclopedia", vocab_size=2048, tokenizer=None):
     folder = cache_folder() / f"{name}-{vocab_size}-{digest}"
     if not (folder / "manifest.json").is_file():
         made = Tokenizer.load(tokenizer) if tokenizer else pick_tokenizer(data, files, vocab_size)
-        _write_tokens(folder, files, made, {"name": name, "files": [f.name for f in files], "key": key})
+        origin = {"source": wikipedia.SOURCE} if name == "wikipedia" else {}
+        _write_tokens(folder, files, made, {"name": name, "files": [f.name for f in files], **origin, "key": key})
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     parts = [np.memmap(folder / f"{part}.bin", dtype=np.uint16, mode="r") for part in ("train", "validation")]
     return Corpus(name, Tokenizer.load(folder / "tokenizer.model"), *parts, manifest)

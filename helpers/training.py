@@ -83,7 +83,8 @@ class Run:
                 "optimizer": self.optimizer.state_dict(), "train_config": asdict(self.config),
                 "step": self.step, "best_loss": self.best_loss, "bad_evals": self.bad_evals, "rows": self.rows,
                 "samples": self.samples, "losses": torch.tensor(self.losses), "random": self.random,
-                "world": self.process.world, "corpus": self.corpus.manifest["key"], "tokenizer": pack_tokenizer(self.corpus.tokenizer),
+                "world": self.process.world, "corpus": self.corpus.manifest["key"],
+                "tokenizer": pack_tokenizer(self.corpus.tokenizer),
             })  # fmt: skip
 
     def resume(self):

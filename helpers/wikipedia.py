@@ -184,7 +184,7 @@ VERBS = set(
     "is are was were be been has have had do does did can may will won lost made became began took went said means".split()
 )
 MEANINGS = re.compile(  # "Mercury can mean:" and "Mercury may refer to the planet or the metal."
-    r"\b(?:may|can|could|might) (?:also )?(?:refer|mean|stand for)\b[^.]*(?::|[^.!?\"”)])$|^[^.]*\bmay (?:also )?refer to\b"
+    r"\b(?:may|can|could|might) (?:also )?(?:refer|mean|stand for)\b(?:[^.]*[^.!?\"”)])?$|^[^.]*\bmay (?:also )?refer to\b"
 )
 CONTINUES = re.compile(r"""[a-z\d"“‘'(•*–-]""")  # how a paragraph starts that belongs to a colon before it
 EMPTY = re.compile(r"^(?:[.,;:](?: |$))+")  # a sentence of which only the full stop is left

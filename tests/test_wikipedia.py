@@ -1,13 +1,11 @@
-"""Wikipedia: the download against servers that misbehave, the cleaning, and the reading of parquet files."""
+"""The download of Wikipedia, from servers on this machine that misbehave."""
 
 import hashlib
 import random
-import re
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -15,12 +13,8 @@ import pytest
 from pyarrow import parquet
 
 from helpers import wikipedia
-from helpers.data import load_corpus, read_articles, source_files
-from helpers.wikipedia import clean_article, cleaning_report, fetch, read_parquet
-
-STAND_IN = Path(__file__).resolve().parents[2] / "shared" / "wikipedia" / "train-00000-of-00001.mini.parquet"
-FIRST = "The old bridge over the river was built of grey stone, and it is still used by the people of the two towns today."
-LAST = "In the winter the road is closed, because the snow lies deep on the mountain and no car can pass before the month of May."
+from helpers.data import load_corpus
+from helpers.wikipedia import fetch
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -187,3 +181,34 @@ def test_a_local_copy_is_taken_if_it_is_the_right_one(server, pinned, monkeypatc
     copy.write_bytes(pinned.content)
     assert pinned.fetch() == copy
     assert server.asked == []
+
+
+def test_the_pinned_file_and_its_licence_are_stated():
+    """The file is the one of the course, and what the manifest needs to say about it is there: source, hash, licence."""
+    commit = "b04c8d1ceb2f5cd4588862100d08de323dccfbaa"
+    folder = f"https://huggingface.co/datasets/wikimedia/wikipedia/resolve/{commit}/20231101.simple"
+    assert wikipedia.URL.rsplit("/", 1) == [folder, "train-00000-of-00001.parquet"]
+    assert wikipedia.SHA256 == "31bded16768a47c286becd292079122f5d7d4397a17b87d4250a00ccd581e6f0"
+    stated = (wikipedia.SOURCE[key] for key in ("url", "revision", "sha256", "bytes"))
+    assert tuple(stated) == (wikipedia.URL, commit, wikipedia.SHA256, 156_885_218)
+    for licence in ("CC BY-SA 3.0", "CC BY-SA 4.0", "GFDL"):
+        assert licence in wikipedia.SOURCE["licence"]
+    assert "Wikipedia's contributors" in wikipedia.SOURCE["attribution"]
+
+
+def test_from_the_server_to_tokens(server, pinned, monkeypatch, tmp_path):
+    """The corpus "wikipedia" is downloaded, cleaned and encoded; a second call gives the same tokens without the network."""
+    rng, words = (
+        random.Random(0),
+        "the old river town mountain is near a high cold lake and people live there in summer".split(),
+    )
+    texts = [" ".join(rng.choices(words, k=60)).capitalize() + ".\n\nReferences \n\nTowns" for _ in range(100)]
+    table = pa.table({"id": range(100), "url": texts, "title": [f"Place {i}" for i in range(100)], "text": texts})
+    parquet.write_table(table, tmp_path / "served.parquet")
+    pin(monkeypatch, server, (tmp_path / "served.parquet").read_bytes())
+    monkeypatch.setenv("COURSE_CACHE", str(pinned.cache))
+    first, second = load_corpus("wikipedia", vocab_size=300), load_corpus("wikipedia", vocab_size=300)
+    assert server.asked == ["/file"]
+    assert sum(part["articles"] for part in first.manifest["parts"].values()) == 100
+    assert "References" not in first.tokenizer.decode(first.train)
+    assert first.train.tolist() == second.train.tolist()
