@@ -6,7 +6,6 @@
 
 The first time, each of these sets up the course's own environment in the folder .venv. Later they start at once.
 """
-# The syntax is that of Python 3.6, so that an older Python gets as far as the sentence for it in `main`.
 
 import os
 import re
@@ -16,7 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT, Popen, run
 
-OLDEST = (3, 11)
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "installed.sha256"  # written after a complete installation: a hash of what was asked for
@@ -38,8 +36,8 @@ REMEDIES = {  # what Python, and pip since 2022, print, and what to do about it;
 
 def remedy(text, otherwise):
     """Return the sentence that says what to do about an error of this text."""
-    found = (sentence for pattern, sentence in REMEDIES.items() if re.search(pattern, text))
-    return next(found, f"{otherwise}; mend that, or delete the folder .venv, then run this again.")
+    otherwise += "; mend that, or delete the folder .venv, then run this again."
+    return next((sentence for pattern, sentence in REMEDIES.items() if re.search(pattern, text)), otherwise)
 
 
 def environment(outer):
@@ -66,9 +64,9 @@ def fingerprint(env):
     """Return a hash of all that decides what is installed, or None if the interpreter in .venv is missing or broken."""
     probe = "import sys; print(sys.version_info[:2]); sys.exit(sys.version_info < (3, 11))"
     code, version = ask(env, "-I", "-S", "-c", probe)
-    files = [(ROOT / name).read_bytes() for name in ("requirements.txt", "constraints.txt", "pyproject.toml")]
-    # The folder too, which `-e .` records: it may have been moved.
-    return sha256(repr((version, str(ROOT), files)).encode()).hexdigest() if code == 0 else None
+    parts = [(ROOT / name).read_bytes() for name in ("requirements.txt", "constraints.txt", "pyproject.toml")]
+    parts += [version, str(ROOT)]  # the folder too, which `-e .` records: it may have been moved
+    return sha256(repr(parts).encode()).hexdigest() if code == 0 else None
 
 
 def set_up(env):
@@ -76,13 +74,11 @@ def set_up(env):
     wanted = fingerprint(env)
     if wanted and STAMP.is_file() and STAMP.read_text(encoding="utf-8", errors="replace") == wanted:
         return
-    if wanted and ask(env, "-m", "pip", "--version")[0] == 0:
-        print("Bringing the packages in .venv up to date.", file=sys.stderr)
-        STAMP.unlink(missing_ok=True)
-    else:
+    if not wanted or ask(env, "-m", "pip", "--version")[0] != 0:
         print(f"Setting up. The first time this takes some minutes and about {SIZE}.", file=sys.stderr)
         make_venv(env)
         wanted = fingerprint(env)
+    STAMP.unlink(missing_ok=True)
     install(env)
     STAMP.write_text(wanted, encoding="utf-8")
 
@@ -90,8 +86,8 @@ def set_up(env):
 def make_venv(env):
     """Make .venv, in place of one that may be there."""
     for module in ("venv", "ensurepip"):
-        if importlib.util.find_spec(module) is None:
-            sys.exit(f"Python's module {module} is missing: install it (Debian, Ubuntu: sudo apt install python3-venv), then retry.")
+        if find_spec(module) is None:
+            sys.exit(f"Python's module {module} is missing: install it (Debian: apt install python3-venv) and run this again.")
     from venv import EnvBuilder
 
     EnvBuilder(clear=True, symlinks=not WINDOWS, prompt="course").create(str(VENV))
@@ -101,11 +97,10 @@ def make_venv(env):
 
 
 def install(env):
-    """Install the packages with pip, whose output is seen, and try once more if the network fails."""
+    """Install the packages with pip, all of its output on standard error, and try once more if the network fails."""
     command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-r", "requirements.txt"]
     for last in (False, True):
-        # Standard output is 2, that of errors: 1 belongs to the command that `run` starts afterwards.
-        with Popen(command, cwd=ROOT, env=env, stdin=DEVNULL, stdout=2, stderr=PIPE, encoding="utf-8", errors="replace") as pip:
+        with Popen(command, cwd=ROOT, env=env, stdout=2, stderr=PIPE, encoding="utf-8", errors="replace") as pip:
             errors = [line for line in pip.stderr if sys.stderr.write(line)]
         if pip.returncode == 0:
             return
@@ -129,7 +124,7 @@ def hand_over(command, env):
 
 def main(arguments):
     """Do what the command line asks for and return the exit code."""
-    if sys.version_info < OLDEST:
+    if sys.version_info < (3, 11):  # noqa: UP036 - so that older ones get this far, the syntax is that of Python 3.6
         sys.exit("This is Python {}.{}: install Python 3.11 or newer (python.org) and use that.".format(*sys.version_info))
     name, rest = (arguments or [""])[0], arguments[1:]
     if name not in ("lab", "test", "run"):

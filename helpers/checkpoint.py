@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from helpers.gpt import GPT, GPTConfig
+from helpers.gpt import GPT, GPTConfig, check_vocabulary
 from helpers.tokenizer import Tokenizer
 
 FORMAT = "language-model-course-1"
@@ -79,6 +79,7 @@ def model_from_state(state, path, device="cpu"):
         model = GPT(GPTConfig(**state["model_config"]))
         model.load_state_dict(state["model"])
         tokenizer = Tokenizer(state["tokenizer"].numpy(force=True).tobytes())
+        check_vocabulary(model, tokenizer)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its parts do not fit together ({error}).") from error
     return model.to(device), tokenizer

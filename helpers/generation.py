@@ -4,6 +4,8 @@ import sys
 
 import torch
 
+from helpers.gpt import check_vocabulary
+
 
 class LayerCache:
     """The keys and values of one layer for all tokens so far, in memory set aside once (notebook 06, "The KV cache")."""
@@ -138,15 +140,6 @@ def stream_text(model, tokenizer, prompt, max_tokens=200, **options):
             yield text[shown:]
             shown = len(text)
     yield tokenizer.decode(ids)[shown:]
-
-
-def check_vocabulary(model, tokenizer):
-    """Raise ValueError if the model was trained with a vocabulary of another size than the tokenizer's."""
-    if model.config.vocab_size != tokenizer.vocab_size:
-        raise ValueError(
-            f"The model has a vocabulary of {model.config.vocab_size} tokens, the tokenizer one of {tokenizer.vocab_size}: "
-            "use the tokenizer that the model was trained with."
-        )
 
 
 def prompt_notes(model, tokenizer, prompt):

@@ -119,6 +119,15 @@ class GPT(nn.Module):
         return torch.stack(weights)
 
 
+def check_vocabulary(model, tokenizer):
+    """Raise ValueError if the model was trained with a vocabulary of another size than the tokenizer's."""
+    if model.config.vocab_size != tokenizer.vocab_size:
+        raise ValueError(
+            f"The model has a vocabulary of {model.config.vocab_size} tokens, the tokenizer one of {tokenizer.vocab_size}: "
+            "use the tokenizer that the model was trained with."
+        )
+
+
 class ChunkedCrossEntropy(torch.autograd.Function):
     """The mean cross-entropy of the logits x weightᵀ, which never exist all at once (notebook 05, "Cross-entropy").
 

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from helpers.checkpoint import CheckpointError, differences, load_checkpoint, pack_tokenizer, save_checkpoint
 from helpers.data import PROMPT, Batches
 from helpers.device import pick_device
-from helpers.generation import check_vocabulary, stream_text
-from helpers.gpt import GPT
+from helpers.generation import stream_text
+from helpers.gpt import GPT, check_vocabulary
 from helpers.monitoring import Interrupt, Process, start_wandb, write_log
 from helpers.recipe import is_milestone, learning_rate, make_optimizer
 

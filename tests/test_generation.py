@@ -93,14 +93,15 @@ def test_cache_is_allocated_once_and_its_bytes_are_the_formula(small_model, monk
     def spy(idx, cache=None):
         result = hidden(idx, cache)
         widths.append(idx.size(1))
-        caches.append(cache)
-        addresses.append([t.data_ptr() for layer in cache.layers for t in (layer.k, layer.v)])
+        if cache is not None:
+            caches.append(cache)
+            addresses.append([t.data_ptr() for layer in cache.layers for t in (layer.k, layer.v)])
         return result
 
     monkeypatch.setattr(small_model, "hidden", spy)
-    generate(small_model, prompts(B, 4), CONTEXT - 3, greedy=True)  # the last of these tokens still comes out of the cache
-    assert widths == [4] + [1] * (CONTEXT - 4)
-    assert all(cache is caches[0] for cache in caches) and len(caches[0]) == CONTEXT
+    generate(small_model, prompts(B, 4), 2 * CONTEXT, greedy=True)
+    assert widths[: CONTEXT - 3] == [4] + [1] * (CONTEXT - 4)  # the last of these fills the cache
+    assert all(cache is caches[0] for cache in caches) and len(caches) >= CONTEXT - 3 and len(caches[0]) == CONTEXT
     assert all(a == addresses[0] for a in addresses)
     tensors = [t for layer in caches[0].layers for t in (layer.k, layer.v)]
     expected = 2 * config.n_layers * B * config.n_heads * config.context * config.head_size * 4
@@ -197,8 +198,8 @@ def test_repetition_penalty_lowers_seen_tokens_once_each():
     "settings", [{"temperature": 0.5}, {"temperature": 0.8, "top_k": 15, "top_p": 0.9, "repetition_penalty": 1.5}]
 )
 def test_frequencies_of_drawn_tokens_match_the_exact_distribution(small_model, settings):
-    """Of 10,000 equal rows, each token is drawn as often as its exact probability says (chi-square test), and no other."""
-    n, row = 10_000, prompts(1, 4)  # one of its tokens is likely to follow: the penalty matters
+    """Of 6,000 equal rows, each token is drawn as often as its exact probability says (chi-square test), and no other."""
+    n, row = 6_000, prompts(1, 13)  # three of its tokens are likely to follow: the penalty matters
     with torch.no_grad():
         logits = small_model(row)[0, -1]
     token = next(stream_tokens(small_model, row.expand(n, -1), 1, seed=0, use_cache=False, **settings))

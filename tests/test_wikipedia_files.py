@@ -56,8 +56,8 @@ def test_a_file_without_title_and_text_is_refused(tmp_path):
 
 
 def test_a_large_file_needs_little_memory(tmp_path):
-    """A file is read piece by piece: of 20 MB of text not a quarter is in memory while its first articles are read."""
-    titles, texts = [str(i) for i in range(2000)], [f"{i} {FIRST}\n{'x' * 10_000}" for i in range(2000)]
+    """A file is read piece by piece: of 30 MB of text not a quarter is in memory while its first articles are read."""
+    titles, texts = [str(i) for i in range(3000)], [f"{i} {FIRST}\n{'x' * 10_000}" for i in range(3000)]
     parquet.write_table(pa.table({"title": titles, "text": texts}), tmp_path / "large.parquet", row_group_size=100)
     before, articles = pa.total_allocated_bytes(), read_parquet(tmp_path / "large.parquet")
     held = [pa.total_allocated_bytes() - before for _ in zip(range(150), articles, strict=False)]
@@ -105,7 +105,7 @@ def test_every_real_article_reaches_the_minimum(stand_in):
 def test_real_sentences_are_not_altered(stand_in):
     """In text without residue nothing changes: each line that is kept stands in the raw text, and in the same order."""
     raw, cleaned = stand_in
-    brackets = r"[(\[][ ,;)\]\"]|[ ,;][)\]]"
+    brackets = r"[(\[][ ,;–)\]\"]|[ ,;][)\]]"
     residue = re.compile(
         brackets + r"|  | [.,;]|^[.,;]|:\s*$|[<&|]|http|www|[\u00a0\u00ad\u2000-\u200f\u202f\u3000\ufeff]", re.M
     )
