@@ -20,11 +20,11 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "installed.sha256"  # written after a complete installation: a hash of what was asked for
 WINDOWS, LINUX = os.name == "nt", sys.platform.startswith("linux")
 PYTHON = str(VENV / ("Scripts/python.exe" if WINDOWS else "bin/python"))
-SIZE = "2 GB of disk" + (", or 6 GB with the libraries for NVIDIA GPUs" if LINUX else "")
+SIZE = "2 GB of disk" + (" (6 GB if PyTorch comes with the libraries for NVIDIA GPUs)" if LINUX else "")
 OFFLINE = "The packages could not be downloaded: connect to the internet (or set up your network's proxy), then run this again."
 REMEDIES = {  # what Python, and pip since 2022, print, and what to do about it; the first that is found counts
     r"Errno (28|122)\b|WinError 112\b|No space left on device|No usable temporary directory":
-        f"There is no room on the disk: free about {SIZE}, and as much in the temporary folder, then run this again.",
+        f"There is no room on the disk: free about {SIZE} and half as much in the temporary folder, then run this again.",
     r"Retry\(total=0|ReadTimeoutError|Connection broken|network connectivity|Wheel .* is invalid|DO NOT MATCH THE HASHES":
         OFFLINE,
     r"Errno (1|13|30)\b|WinError (5|32)\b":
@@ -36,17 +36,16 @@ REMEDIES = {  # what Python, and pip since 2022, print, and what to do about it;
 
 def remedy(text, otherwise):
     """Return the sentence that says what to do about an error of this text."""
-    otherwise += "; mend that, or delete the folder .venv, then run this again."
+    otherwise = otherwise.rstrip(".") + "; mend that, or delete the folder .venv, then run this again."
     return next((sentence for pattern, sentence in REMEDIES.items() if re.search(pattern, text)), otherwise)
 
 
 def environment(outer):
     """Return the children's environment variables: as if .venv were activated, undisturbed by settings for other Pythons."""
     env = {k: v for k, v in outer.items() if k not in ("PYTHONHOME", "PYTHONPATH")}
-    env.update(VIRTUAL_ENV=str(VENV), PATH=os.path.dirname(PYTHON) + os.pathsep + env.get("PATH", os.defpath))
-    if WINDOWS:
-        env["PYTHONUTF8"] = "1"
-    elif LINUX:
+    path = os.path.dirname(PYTHON) + os.pathsep + env.get("PATH", os.defpath)
+    env.update(VIRTUAL_ENV=str(VENV), PATH=path, PIP_USER="0", **({"PYTHONUTF8": "1"} if WINDOWS else {}))
+    if LINUX:
         env.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # memory in large pages: a training step is faster
     return env
 
@@ -137,8 +136,8 @@ def main(arguments):
             return hand_over([PYTHON, "-P", "-m", "helpers", *rest], env)
         os.chdir(str(ROOT))
         start = next(filter(os.path.exists, ("notebooks/00_start_here.ipynb", "notebooks")), "")
-        lab = ["jupyterlab", f"--LabApp.default_url=/lab/tree/{start}"]
-        return hand_over([PYTHON, "-m", *(lab if name == "lab" else ["pytest"]), *rest], env)
+        module = ["jupyterlab", f"--LabApp.default_url=/lab/tree/{start}"] if name == "lab" else ["pytest"]
+        return hand_over([PYTHON, "-m", *module, *rest], env)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
         return 130

@@ -1,10 +1,10 @@
 """A training run: its milestones, what it writes, and what stops it (notebook 05, "The loop")."""
 
-import csv
 import math
 
 import pytest
-from train_script import CPU, train_small
+import wandb
+from train_script import CPU, read_log, train_small
 
 from helpers import training
 from helpers.checkpoint import CheckpointError, load_checkpoint, load_model
@@ -13,11 +13,6 @@ from helpers.recipe import TrainConfig, learning_rate
 from helpers.training import Run, evaluate
 
 COLUMNS = ["iteration", "train_loss", "val_loss", "bits_per_byte", "lr", "grad_norm", "tokens_per_s"]
-
-
-def read_log(out):
-    with open(out / "log.csv", encoding="utf-8", newline="") as f:
-        return list(csv.DictReader(f))
 
 
 def watch_steps(monkeypatch):
@@ -107,6 +102,7 @@ def test_training_does_without_wandb(corpus, tmp_path, monkeypatch, capsys, mode
 def test_wandb_record_lies_under_out(corpus, tmp_path, mode, files):
     """wandb="offline" keeps a .wandb file with the log under the folder of the run; "disabled" keeps nothing."""
     train_small(tmp_path, corpus, train_iters=2, wandb=mode)
+    wandb.teardown()  # wait until its service has written everything
     records = list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
     assert len(records) == files
     assert all(b"bits_per_byte" in record.read_bytes() for record in records)

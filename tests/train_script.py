@@ -6,6 +6,7 @@ the caller knows where it is. "wait_at": a step in which to wait for a line from
 step in which that process is interrupted. Each process notes what it wrote in FOLDER/process-RANK.json.
 """
 
+import csv
 import json
 import signal
 import sys
@@ -40,6 +41,27 @@ def same(a, b):
     if isinstance(a, (list, tuple)):
         return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
     return type(a) is type(b) and a == b
+
+
+def read_log(out):
+    """Return the rows of log.csv, each a dict of strings."""
+    with open(Path(out) / "log.csv", encoding="utf-8", newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def break_off(monkeypatch, owner, name, count, error=None):
+    """Let the call number `count` (from 1) of owner.name begin with an error, or with the signal of Ctrl-C."""
+    original, calls = getattr(owner, name), []
+
+    def wrapped(*args, **options):
+        calls.append(name)
+        if len(calls) == count and error is not None:
+            raise error
+        if len(calls) == count:
+            signal.raise_signal(signal.SIGINT)
+        return original(*args, **options)
+
+    monkeypatch.setattr(owner, name, wrapped)
 
 
 def tell_steps(wait_at=None, interrupt_at=None):
