@@ -37,7 +37,8 @@ def whole(articles_file, tmp_path_factory):
 
 def assert_same_run(out, whole):
     """Everything in the folder equals, bit for bit, what the uninterrupted run wrote; only the speed may differ."""
-    assert same(read_log(out), read_log(whole))
+    log, expected = read_log(out), read_log(whole)
+    assert same(log, expected), f"{log}\nis not\n{expected}"
     for name in ("latest.pt", "best.pt"):
         state, expected = load_checkpoint(out / name), load_checkpoint(whole / name)
         assert list(state) == list(expected)
@@ -50,7 +51,8 @@ def assert_same_run(out, whole):
 
 
 BATCH, CLIP = (training.Batches, "get"), (torch.nn.utils, "clip_grad_norm_")
-ZERO, EVALUATE, SAMPLE = (torch.optim.AdamW, "zero_grad"), (training, "evaluate"), (training, "stream_text")
+ZERO, EVALUATE = (torch.optim.AdamW, "zero_grad"), (training, "evaluate")
+SAMPLE, LOG = (training, "stream_text"), (training, "write_log")
 
 
 @pytest.mark.parametrize(("place", "count", "step"), [(BATCH, 1, 1), (CLIP, 8, 8), (EVALUATE, 1, 0), (EVALUATE, 2, 10)])
@@ -66,7 +68,7 @@ def test_ctrl_c_saves_and_returns(whole, corpus, tmp_path, monkeypatch, place, c
     assert_same_run(tmp_path, whole)
 
 
-@pytest.mark.parametrize(("place", "count"), [(CLIP, 14), (ZERO, 14), (EVALUATE, 2), (SAMPLE, 1), (SAMPLE, 2)])
+@pytest.mark.parametrize(("place", "count"), [(CLIP, 14), (ZERO, 14), (EVALUATE, 2), (SAMPLE, 1), (SAMPLE, 2), (LOG, 4)])
 def test_keyboard_interrupt_at_any_place_loses_nothing(whole, corpus, tmp_path, monkeypatch, place, count):
     """KeyboardInterrupt in the middle of a step or an evaluation returns; resumed, the run equals the whole one."""
     with monkeypatch.context() as patch:
@@ -139,7 +141,17 @@ def start(folder, data, runs, *launcher):
     """Start tests/train_script.py in a process of its own."""
     command = [sys.executable, *launcher, train_script.__file__, str(folder), str(data), json.dumps(runs)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, **pipes, encoding="utf-8", cwd=Path(train_script.__file__).parent.parent)
+    environment = {**os.environ, "PYTHONPATH": str(Path(training.__file__).parents[1])}  # the helpers that are tested here
+    return subprocess.Popen(command, **pipes, encoding="utf-8", env=environment)
+
+
+def finish(child, said=None):
+    """Let the child come to its end; return what it wrote as errors."""
+    try:
+        return child.communicate(said, timeout=200)[1]
+    except subprocess.TimeoutExpired:
+        child.terminate()  # torchrun then ends its processes
+        raise
 
 
 def wait_for_step(child, step):
@@ -170,21 +182,14 @@ def test_process_interrupted_from_outside_saves_and_ends(whole, corpus, articles
     with start(tmp_path, articles_file, [{"out": "run", "wait_at": 17}]) as child:
         wait_for_step(child, 17)
         child.send_signal(signal.SIGINT)
-        _, errors = child.communicate("go on\n", timeout=60)
+        errors = finish(child, "go on\n")
         assert child.returncode == 0, errors
     assert load_checkpoint(tmp_path / "run" / "latest.pt")["step"] == 18
     train_small(tmp_path / "run", corpus, resume=True)
     assert_same_run(tmp_path / "run", whole)
 
 
-EXACT = {
-    "out": "exact",
-    "model": {"dropout": 0.0},
-    "train_iters": 10,
-    "eval_interval": 1,
-    "eval_batches": None,
-    "accumulation": 2,
-}
+EXACT = {"model": {"dropout": 0.0}, "train_iters": 10, "eval_interval": 1, "eval_batches": None, "accumulation": 2}
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +197,8 @@ def two(articles_file, tmp_path_factory):
     """The folder of four runs of two processes under torchrun, one after another."""
     folder = tmp_path_factory.mktemp("two")
     broken = {"out": "broken", "train_iters": 12, "eval_interval": 6}
-    runs = [EXACT, broken | {"out": "unbroken"}, broken | {"interrupt_at": [1, 8]}, broken | {"resume": True}]
+    runs = [EXACT | {"out": "exact"}, broken | {"out": "unbroken"}]
+    runs += [broken | {"interrupt_at": [1, 8]}, broken | {"resume": True}]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -201,14 +207,14 @@ def two(articles_file, tmp_path_factory):
         patch.setenv("COURSE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setenv("USE_LIBUV", "0")  # which torch on Windows is built without
         with start(folder, articles_file, runs, *launcher) as child:
-            _, errors = child.communicate(timeout=300)
+            errors = finish(child)
     assert child.returncode == 0, errors
     return folder
 
 
 def test_two_processes_give_the_losses_of_one_with_the_doubled_batch(two, corpus, tmp_path):
-    """Ten steps of two processes with batch b equal those of one with 2b, in every loss, and in the weights."""
-    train_small(corpus=corpus, batch_size=8, **EXACT | {"out": tmp_path})
+    """Ten steps of two processes with batch b equal those of one with 2b, in every loss."""
+    train_small(tmp_path, corpus, batch_size=8, **EXACT)
     one, both = (load_checkpoint(folder / "latest.pt") for folder in (tmp_path, two / "exact"))
     assert [row["iteration"] for row in both["rows"]] == list(range(11))
     for row, expected in zip(both["rows"][1:], one["rows"][1:], strict=True):
