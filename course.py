@@ -23,7 +23,7 @@ PYTHON = str(VENV / ("Scripts/python.exe" if WINDOWS else "bin/python"))
 SIZE = "2 GB of disk" + (" (6 GB if PyTorch comes with the libraries for NVIDIA GPUs)" if LINUX else "")
 OFFLINE = "The packages could not be downloaded: connect to the internet (or set up your network's proxy), then run this again."
 REMEDIES = {  # what Python, and pip since 2022, print, and what to do about it; the first that is found counts
-    r"Errno (28|122)\b|WinError 112\b|No space left on device|No usable temporary directory":
+    r"Errno 28\b|WinError 112\b|quota exceeded|No space left on device|No usable temporary directory":
         f"There is no room on the disk: free about {SIZE} and half as much in the temporary folder, then run this again.",
     r"Retry\(total=0|ReadTimeoutError|Connection broken|network connectivity|Wheel .* is invalid|DO NOT MATCH THE HASHES":
         OFFLINE,

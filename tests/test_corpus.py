@@ -40,7 +40,7 @@ def test_titles_are_unique():
 def test_form_of_each_file(file):
     """Title line, two to four paragraphs, one blank line between articles, printable characters, 400 to 1,500 characters."""
     text = file.read_text(encoding="utf-8")
-    assert text.endswith(".\n") and "\n\n\n" not in text and "  " not in text and " \n" not in text
+    assert text.endswith("\n") and "\n\n\n" not in text and "  " not in text and " \n" not in text
     for article in text.rstrip("\n").split("\n\n"):
         title, *paragraphs = article.split("\n")
         assert 2 <= len(paragraphs) <= 4, title

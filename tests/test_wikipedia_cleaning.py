@@ -29,6 +29,7 @@ def between(text, before="\n\n", after="\n\n"):
         "|-",
         "|}",
         "! Name of the player",
+        "! The name of the player is the head of a column, and a long one.",
         "! colspan=16 style=background:#dcdcdc; text-align:center| Midfielders",
         'style="text-align:left;" A cell with a long text which ends like a sentence and is none of it.',
         "align=center 12 matches were played by the first team in this season of the old league.",
