@@ -80,7 +80,7 @@ def model_from_state(state, path, device="cpu"):
         model.load_state_dict(state["model"])
         tokenizer = Tokenizer(state["tokenizer"].numpy(force=True).tobytes())
         check_vocabulary(model, tokenizer)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its parts do not fit together ({error}).") from error
     return model.to(device), tokenizer
 

@@ -29,7 +29,7 @@ def evaluate(model, tokens, device, batch_size=8, max_batches=None):
     """
     context, was_training = model.config.context, model.training
     model.eval()
-    starts = np.arange(0, max(1, len(tokens) - 1 - context), context)
+    starts = np.arange(0, max(1, len(tokens) - context), context)
     batches = np.array_split(starts, math.ceil(len(starts) / batch_size))
     if max_batches is not None and max_batches < len(batches):
         batches = [batches[i] for i in np.linspace(0, len(batches) - 1, max_batches).astype(int)]
@@ -64,16 +64,8 @@ class Run:
             self.process.world,
         )
         self.step, self.best_loss, self.bad_evals = 0, math.inf, 0
-        self.rows, self.samples, self.losses = [], [], []  # losses: of the steps since the last milestone
-        torch.manual_seed(config.seed + 1 + self.process.rank)  # each process drops out other units
-        self.remember_random_state()
+        self.rows, self.samples, self.losses, self.grad_norm = [], [], [], None  # losses: since the last milestone
         self.parallel = DistributedDataParallel(self.model) if self.process.world > 1 else self.model
-
-    def remember_random_state(self):
-        """Keep the random states as they are between two steps: a step that is broken off is done again from here."""
-        self.random = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            self.random["cuda"] = torch.cuda.get_rng_state()
 
     def save(self, name):
         """Write the checkpoint `name` into the folder of the run (by the first process only)."""
@@ -82,7 +74,7 @@ class Run:
                 "model": self.model.state_dict(), "model_config": asdict(self.model.config),
                 "optimizer": self.optimizer.state_dict(), "train_config": asdict(self.config),
                 "step": self.step, "best_loss": self.best_loss, "bad_evals": self.bad_evals, "rows": self.rows,
-                "samples": self.samples, "losses": torch.tensor(self.losses), "random": self.random,
+                "samples": self.samples, "losses": torch.tensor(self.losses), "grad_norm": self.grad_norm,
                 "world": self.process.world, "corpus": self.corpus.manifest["key"],
                 "tokenizer": pack_tokenizer(self.corpus.tokenizer),
             })  # fmt: skip
@@ -91,17 +83,22 @@ class Run:
         """Go on from `latest.pt`; CheckpointError if it belongs to another configuration or corpus."""
         path = self.out / "latest.pt"
         state = load_checkpoint(path, self.device.type)
+        if "optimizer" not in state:
+            raise CheckpointError(f"{path} holds a model, but not the state of a training run: it can't be resumed.")
         self._check_same(path, state)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for name in ("step", "best_loss", "bad_evals", "rows", "samples"):
+        for name in ("step", "best_loss", "bad_evals", "rows", "samples", "grad_norm"):
             setattr(self, name, state[name])
         self.losses = list(state["losses"])
+        self.write_reports()
+
+    def write_reports(self):
+        """Write log.csv and samples.txt (by the first process only)."""
         if self.process.rank == 0:
-            self.random = {name: value.cpu() for name, value in state["random"].items()}
-            torch.set_rng_state(self.random["cpu"])
-            if "cuda" in self.random and self.device.type == "cuda":
-                torch.cuda.set_rng_state(self.random["cuda"])
+            write_log(self.out / "log.csv", self.rows)
+            text = "".join(f"[{s['iteration']}] {s['text']}\n\n" for s in self.samples)
+            (self.out / "samples.txt").write_text(text, encoding="utf-8")
 
     def _check_same(self, path, state):
         faults = differences(self.model.config, state["model_config"])
@@ -114,8 +111,10 @@ class Run:
             raise CheckpointError(f"{path} belongs to another run: {faults}. Use its settings, or another --out folder.")
 
     def train_step(self):
-        """Do one optimiser step; return its loss and its gradient norm before clipping, as tensors."""
+        """Do one optimiser step; return its loss and its gradient norm before clipping, as tensors, and keep them."""
         config, total = self.config, 0.0
+        # Dropout is drawn anew from the number of the step: a step is the same however it was reached.
+        torch.manual_seed(int(np.random.SeedSequence((config.seed, self.step, self.process.rank)).generate_state(1)[0]))
         lr = learning_rate(self.step, config)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -128,11 +127,11 @@ class Run:
                 loss.backward()
             total = total + loss.detach()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)
+        loss = self.process.mean(total)
         self.optimizer.step()
+        self.step, self.losses, self.grad_norm = self.step + 1, [*self.losses, loss], norm
         self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        self.remember_random_state()
-        return self.process.mean(total), norm
+        return loss, norm
 
 
 def train(model_config, config, corpus, out, *, resume=False, device=None, wandb="offline", progress=True):
@@ -170,56 +169,54 @@ def _loop(run, bar, interrupt, logger):
     config, device = run.config, run.device.type
     tokens_per_step = config.batch_size * config.accumulation * run.process.world * run.model.config.context
     check_every = 1 if device == "cpu" else 50  # reading a number from a GPU makes it wait
-    if run.step == 0:
-        _milestone(run, {"lr": learning_rate(0, config)}, logger)
-    since, start = run.step, time.perf_counter()
-    while run.step < config.train_iters and not run.process.any(interrupt.requested, device):
-        loss, norm = run.train_step()
-        run.losses.append(loss)
-        if run.step % check_every == 0 or is_milestone(run.step, config):
-            _check_finite(run, loss, norm)
-            speed = (run.step - since) * tokens_per_step / (time.perf_counter() - start)
-            bar.update(run.step - bar.n)
-            bar.set_postfix_str(f"loss {loss.item():.3f}, {speed:,.0f} tokens/s", refresh=False)
-        if is_milestone(run.step, config):
-            measured = {"lr": learning_rate(run.step - 1, config), "grad_norm": norm.item(), "tokens_per_s": round(speed)}
-            measured["train_loss"] = torch.stack(run.losses).mean().item()
-            run.losses = []
-            _milestone(run, measured, logger)
+    since, start, speed = run.step, time.perf_counter(), None
+    while True:
+        recorded = bool(run.rows) and run.rows[-1]["iteration"] == run.step
+        if is_milestone(run.step, config) and not recorded:
+            _milestone(run, speed, logger)
             since, start = run.step, time.perf_counter()
-            if config.patience is not None and run.bad_evals >= config.patience:
-                tqdm.write(f"Stopped after step {run.step}: {run.bad_evals} evaluations without a better validation loss.")
-                return
+        if config.patience is not None and run.bad_evals >= config.patience:
+            tqdm.write(f"Stopped after step {run.step}: {run.bad_evals} evaluations without a better validation loss.")
+            return
+        if run.step == config.train_iters or run.process.any(interrupt.requested, device):
+            return
+        run.train_step()
+        if run.step % check_every == 0 or is_milestone(run.step, config):
+            _check_finite(run, loss=run.losses[-1], gradient=run.grad_norm)
+            speed = round((run.step - since) * tokens_per_step / (time.perf_counter() - start))
+            bar.update(run.step - bar.n)
+            bar.set_postfix_str(f"loss {run.losses[-1].item():.3f}, {speed:,} tokens/s", refresh=False)
 
 
-def _milestone(run, measured, logger):
-    """Evaluate, sample and save."""
-    loss = evaluate(run.model, run.corpus.validation, run.device, run.config.batch_size, run.config.eval_batches)
-    bits = loss / math.log(2) / run.corpus.bytes_per_token()
-    run.rows.append({"iteration": run.step, "train_loss": None, "val_loss": loss, "bits_per_byte": bits, **measured})
+def _milestone(run, speed, logger):
+    """Evaluate and sample; then, all at once, record and save."""
+    val_loss = evaluate(run.model, run.corpus.validation, run.device, run.config.batch_size, run.config.eval_batches)
+    _check_finite(run, loss=val_loss)
+    bits = val_loss / math.log(2) / run.corpus.bytes_per_token()
     sample = PROMPT + "".join(stream_text(run.model, run.corpus.tokenizer, PROMPT, 60, temperature=0.8, top_k=50, seed=0))
-    run.samples.append({"iteration": run.step, "text": sample})
-    run.bad_evals = 0 if loss < run.best_loss else run.bad_evals + 1
-    if loss < run.best_loss:
-        run.best_loss = loss
+    row = {"iteration": run.step, "train_loss": None, "val_loss": val_loss, "bits_per_byte": bits}
+    row |= {"lr": learning_rate(max(0, run.step - 1), run.config), "grad_norm": None, "tokens_per_s": speed}
+    if run.losses:
+        row |= {"train_loss": torch.stack(run.losses).mean().item(), "grad_norm": run.grad_norm.item()}
+    better = val_loss < run.best_loss
+    run.rows, run.samples, run.losses = [*run.rows, row], [*run.samples, {"iteration": run.step, "text": sample}], []
+    run.best_loss, run.bad_evals = min(val_loss, run.best_loss), 0 if better else run.bad_evals + 1
+    if better:
         run.save("best.pt")
     run.save("latest.pt")
+    run.write_reports()
     if run.process.rank == 0:
-        write_log(run.out / "log.csv", run.rows)
-        text = "".join(f"[{s['iteration']}] {s['text']}\n\n" for s in run.samples)
-        (run.out / "samples.txt").write_text(text, encoding="utf-8")
-        tqdm.write(f"step {run.step}: validation loss {loss:.3f}, {bits:.3f} bits per byte | {sample.splitlines()[0]}")
+        tqdm.write(f"step {run.step}: validation loss {val_loss:.3f}, {bits:.3f} bits per byte | {sample.splitlines()[0]}")
     if logger:
-        logger.log({**run.rows[-1], "sample": sample}, step=run.step)
+        logger.log({**row, "sample": sample}, step=run.step)
 
 
-def _check_finite(run, loss, norm):
+def _check_finite(run, **values):
     """Stop, leaving the last good checkpoint, when loss or gradient is no longer a number."""
-    if torch.isfinite(loss) and torch.isfinite(norm):
-        return
-    what = "loss" if not torch.isfinite(loss) else "gradient"
-    raise FloatingPointError(
-        f"The {what} is no longer a number at step {run.step} (learning rate {learning_rate(run.step - 1, run.config):.1e}). "
-        "The likely cause is a learning rate that is too high: lower it, or warm up for longer. "
-        f"The last good checkpoint is {run.out / 'latest.pt'}."
-    )
+    for what, value in values.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"The {what} is no longer a number at step {run.step} (learning rate "
+                f"{learning_rate(max(0, run.step - 1), run.config):.1e}). The likely cause is too high a learning rate: "
+                f"lower it, or warm up for longer. The last good checkpoint is {run.out / 'latest.pt'}."
+            )

@@ -49,7 +49,6 @@ def fetch(cache, pause=time.sleep):
             raise ValueError(f"COURSE_WIKIPEDIA_FILE names {path}, which is another file: its sha256 is {found}, not {SHA256}.")
         return path
     path = Path(cache) / NAME
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file():
         if (found := file_hash(path)) == SHA256:
             return path

@@ -72,7 +72,7 @@ BUGS = [
         "self.step * config.accumulation", "test_training.py::test_accumulation_equals_a_larger_batch"),
     Bug("evaluation with dropout", "training.py", "    model.eval()\n", "", "test_training.py::test_evaluate_leaves_no_trace"),
     Bug("bits per byte without ln 2", "training.py", "loss / math.log(2) / run.corpus", "loss / run.corpus", "test_run.py::test_bits_per_byte"),
-    Bug("optimiser state not resumed", "training.py", '        self.optimizer.load_state_dict(state["optimizer"])\n', "", "test_resume.py::"),
+    Bug("optimiser state not resumed", "training.py", '        self.optimizer.load_state_dict(state["optimizer"])\n', "", "test_resume.py::test_ctrl_c_saves_and_returns"),
     # generation
     Bug("cache forgets the newest token", "generation.py", "return self.k.narrow(2, 0, self.length), self.v.narrow(2, 0, self.length)",
         "return self.k.narrow(2, 0, start), self.v.narrow(2, 0, start)", "test_generation.py::test_cached_hidden_states_equal_those_of_the_whole_sequence"),

@@ -217,8 +217,8 @@ def test_frequencies_of_drawn_tokens_match_the_exact_distribution(small_model, s
 
 @pytest.mark.parametrize("name, value", BAD_SETTINGS)
 def test_bad_setting_is_refused_by_name(small_model, name, value):
-    """A setting that makes no sense raises ValueError with its name and value, from the probabilities and from generation."""
+    """A senseless setting raises ValueError with its name and value, from the probabilities and before generation begins."""
     with pytest.raises(ValueError, match=rf"{name} .*{value}"):
         next_token_probs(torch.zeros(1, V), **{name: value})
     with pytest.raises(ValueError, match=rf"{name} .*{value}"):
-        generate(small_model, prompts(1, 2), 1, **{name: value})
+        generate(small_model, prompts(1, 2), 0, **{name: value})

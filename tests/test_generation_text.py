@@ -59,6 +59,14 @@ def type_in(monkeypatch, *lines):
     return answers
 
 
+def converse(*args, **options):
+    """Run interactive(); a Ctrl-C that it lets through fails the test instead of ending pytest."""
+    try:
+        interactive(*args, **options)
+    except KeyboardInterrupt:
+        pytest.fail("Ctrl-C came out of interactive().")
+
+
 # Drawing and stopping
 
 
@@ -191,7 +199,7 @@ def test_interactive_continues_each_prompt_until_an_empty_line(tokenizer, monkey
     """Each prompt is shown with its continuation, long ones with a note; an empty line ends the session."""
     model = speaker(tokenizer, "city", ["▁h", "ou", "s", "<end>"])
     prompts_left = type_in(monkeypatch, "the city", "the old stone city of the river city", " ", "not asked for")
-    interactive(model, tokenizer, greedy=True)
+    converse(model, tokenizer, greedy=True)
     shown = capsys.readouterr().out
     assert "the city hous\n" in shown and "the river city hous\n" in shown and shown.count("sees only the last 16") == 1
     assert list(prompts_left) == ["not asked for"]
@@ -201,7 +209,7 @@ def test_interactive_continues_each_prompt_until_an_empty_line(tokenizer, monkey
 def test_interactive_ends_quietly_at_the_end_of_input(small_model, tokenizer, monkeypatch, end):
     """Ctrl-D and Ctrl-C at the prompt end the session without a traceback."""
     prompts_left = type_in(monkeypatch, end, "not asked for")
-    assert interactive(small_model, tokenizer) is None
+    converse(small_model, tokenizer)
     assert list(prompts_left) == ["not asked for"]
 
 
@@ -217,5 +225,5 @@ def test_interrupting_a_text_shows_what_was_written_and_restores_the_model(token
 
     monkeypatch.setattr(model, "hidden", interrupted)
     type_in(monkeypatch, "the city", "")
-    interactive(model, tokenizer, greedy=True)
+    converse(model, tokenizer, greedy=True)
     assert "the city hou\n" in capsys.readouterr().out and model.training

@@ -174,10 +174,11 @@ def test_training_gives_the_size_asked_for_and_the_same_bytes_again(text, model_
     assert first.model_bytes == second.model_bytes
 
 
-def test_max_lines_takes_a_sample_of_the_whole_text():
-    """Of more than max_lines lines, those trained on are taken from all of the text, not from its beginning."""
-    tokenizer = train_tokenizer(["the cold river\n" * 200, "UGLY DUCK\n" * 200], 280, max_lines=200)
-    assert {"U", "G", "L", "Y"} & {tokenizer.sp.id_to_piece(i) for i in range(280)}
+def test_max_lines_takes_a_sample_of_the_whole_text(text):
+    """Of more than max_lines lines, those trained on come from all of the text, and are the same ones every time."""
+    first, second = (train_tokenizer([text, "ZEBRA QUIZ\n" * 400], SIZE, max_lines=150) for _ in range(2))
+    assert {"Z", "▁Z", "Q", "▁Q"} & {first.sp.id_to_piece(i) for i in range(SIZE)}
+    assert first.model_bytes == second.model_bytes
 
 
 @pytest.mark.parametrize("size", [100, 100_000])
