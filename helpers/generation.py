@@ -39,13 +39,13 @@ class KVCache:
 
 def check_sampling(temperature=1.0, top_k=None, top_p=None, repetition_penalty=1.0):
     """Raise ValueError, saying what to change, if a sampling setting makes no sense."""
-    if not temperature > 0:
+    if not 0 < temperature < float("inf"):
         raise ValueError(f"temperature must be above 0, not {temperature}: for the most likely token every time, use greedy.")
-    if top_k is not None and (top_k < 1 or top_k != int(top_k)):
+    if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
         raise ValueError(f"top_k must be a whole number of at least 1, or None for all tokens, not {top_k}.")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p must be above 0 and at most 1, or None for all tokens, not {top_p}.")
-    if not repetition_penalty > 0:
+    if not 0 < repetition_penalty < float("inf"):
         raise ValueError(f"repetition_penalty must be above 0 (1 for none), not {repetition_penalty}.")
 
 
@@ -63,7 +63,7 @@ def next_token_probs(logits, seen=None, *, temperature=1.0, top_k=None, top_p=No
         score = logits.gather(1, seen)  # (B, T)
         score = torch.where(score > 0, score / repetition_penalty, score * repetition_penalty)
         logits = logits.scatter(1, seen, score)
-    logits = logits / temperature
+    logits = (logits - logits.amax(-1, keepdim=True)) / temperature  # the largest is 0: no temperature overflows
     if top_k is not None and top_k < logits.size(-1):
         kept, where = logits.topk(top_k)  # (B, k); of equal logits, only as many as fit
         logits = torch.full_like(logits, float("-inf")).scatter(1, where, kept)
@@ -101,10 +101,8 @@ def stream_tokens(model, idx, max_tokens, *, greedy=False, stop=None, use_cache=
                     cache = KVCache(model, idx.size(0)) if use_cache and idx.size(1) < context else None
                     hidden = model.hidden(idx[:, -context:], cache)
                 logits = model.head(hidden[:, -1])  # (B, V)
-                if greedy:
-                    token = logits.argmax(-1, keepdim=True)  # (B, 1)
-                else:
-                    token = torch.multinomial(next_token_probs(logits, idx, **sampling), 1, generator=generator)
+                probs = next_token_probs(logits, idx, **sampling)  # (B, V)
+                token = probs.argmax(-1, keepdim=True) if greedy else torch.multinomial(probs, 1, generator=generator)
                 if stop is not None:
                     token = token.masked_fill(finished, stop)
                     finished = finished | (token == stop)

@@ -1,6 +1,7 @@
 """Training and using a SentencePiece tokenizer (notebook 01)."""
 
 import io
+import random
 import re
 from pathlib import Path
 
@@ -21,6 +22,8 @@ class Tokenizer:
         """Make a tokenizer from the bytes of a SentencePiece model; ValueError if they are not one of this course."""
         self.model_bytes = bytes(model_bytes)
         try:
+            if not self.model_bytes:
+                raise RuntimeError("empty")
             self.sp = spm.SentencePieceProcessor(model_proto=self.model_bytes)
         except RuntimeError as error:
             raise ValueError("These bytes are not a SentencePiece model.") from error
@@ -85,6 +88,17 @@ def _valid(text):
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
+def _sample(lines, n):
+    """Return n of the lines, each as likely as any other, always the same ones; or all, if there are no more."""
+    rng, kept = random.Random(0), []
+    for i, line in enumerate(lines):
+        if i < n:
+            kept.append(line)
+        elif (k := rng.randrange(i + 1)) < n:
+            kept[k] = line
+    return kept
+
+
 def train_tokenizer(texts, vocab_size, model_type="bpe", max_lines=1_000_000):
     """Train SentencePiece on an iterable of texts and return a `Tokenizer` with `vocab_size` tokens.
 
@@ -95,7 +109,7 @@ def train_tokenizer(texts, vocab_size, model_type="bpe", max_lines=1_000_000):
     model = io.BytesIO()
     try:
         spm.SentencePieceTrainer.train(
-            sentence_iterator=lines,
+            sentence_iterator=iter(_sample(lines, max_lines)),
             model_writer=model,
             vocab_size=vocab_size,
             model_type=model_type,
@@ -108,8 +122,7 @@ def train_tokenizer(texts, vocab_size, model_type="bpe", max_lines=1_000_000):
             eos_piece=END,
             bos_id=-1,
             pad_id=-1,
-            input_sentence_size=max_lines,
-            shuffle_input_sentence=False,
+            max_sentence_length=2**16,  # bytes; longer lines are left out
             num_threads=1,
             minloglevel=2,
         )

@@ -17,7 +17,7 @@ class Machine:
 
     def __init__(self, course, monkeypatch):
         self.done, self.folder = [], None
-        self.interpreter = self.has_pip = False  # is there a .venv that runs, and pip in it?
+        self.interpreter = self.has_pip = self.new_enough = False  # is there a .venv that runs, has pip, and Python 3.11?
         self.version = "(3, 11)\n"
         self.venv_error = self.ensurepip_output = None
         self.pip_errors = []  # what each next call of pip prints before it fails; then it succeeds
@@ -39,8 +39,8 @@ class Machine:
         if "ensurepip" in command and self.ensurepip_output:
             return SimpleNamespace(returncode=1, stdout=self.ensurepip_output)
         self.has_pip |= "ensurepip" in command
-        asks_pip = command[1:] == ["-m", "pip", "--version"]
-        return SimpleNamespace(returncode=int(asks_pip and not self.has_pip), stdout=self.version)
+        fine = self.has_pip if "pip" in command else self.new_enough
+        return SimpleNamespace(returncode=int(not fine), stdout=self.version)
 
     def builder(self, clear, symlinks, prompt):
         """Be `venv.EnvBuilder`."""
@@ -52,7 +52,7 @@ class Machine:
         if self.venv_error:
             raise self.venv_error
         Path(folder).mkdir(exist_ok=True)
-        self.interpreter = True
+        self.interpreter = self.new_enough = True
 
     def popen(self, command, cwd, env, **_):
         """Be `subprocess.Popen` for pip."""

@@ -63,7 +63,7 @@ BUGS = [
     Bug("cosine without its half", "recipe.py", "0.5 * (1 + math.cos(", "1.0 * (1 + math.cos(", "test_recipe.py::test_learning_rate_equals_the_closed_form_at_every_step"),
     Bug("annealed to zero, not to the floor", "recipe.py", "(config.lr_floor + (1 - config.lr_floor) * cosine)", "cosine", "test_recipe.py::test_learning_rate_at_known_points"),
     Bug("clipping after the step", "training.py",
-        "        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)\n        self.optimizer.step()\n",
+        "        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)\n",
         "        self.optimizer.step()\n        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)\n", "test_training.py::test_gradients_are_clipped_before_the_step"),
     Bug("gradients never cleared", "training.py", "        self.optimizer.zero_grad(set_to_none=True)\n", "", "test_training.py::test_ten_steps_equal_the_same_by_hand"),
     Bug("accumulated loss not divided", "training.py", "self.parallel(inputs, targets) / config.accumulation",

@@ -83,9 +83,9 @@ def test_a_moved_checkout_or_another_python_installs_again(course, machine, monk
     assert machine.done == ["pip", "start -m pytest"]
 
 
-@pytest.mark.parametrize("fault", ["interpreter", "has_pip"])
+@pytest.mark.parametrize("fault", ["interpreter", "new_enough", "has_pip"])
 def test_a_broken_environment_is_made_again(course, machine, fault):
-    """A .venv whose interpreter is missing or does not run, or which was left without pip, is made anew."""
+    """A .venv whose interpreter does not run, or is an old Python, or which was left without pip, is made anew."""
     folder = installed(machine)
     setattr(machine, fault, False)
     if fault == "has_pip":  # half made: never installed

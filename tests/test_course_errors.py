@@ -107,7 +107,7 @@ FULL = {
     "quota": "ERROR: Could not install packages due to an OSError: [Errno 122] Disk quota exceeded\n",
     "temporary folder": "FileNotFoundError: [Errno 2] No usable temporary directory found in ['/tmp', '/var/tmp']\n",
     "Windows in German": "ERROR: Could not install packages due to an OSError: [WinError 112] Es ist nicht genug Platz\n",
-    "venv": OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "pyvenv.cfg"),
+    "venv": OSError(errno.ENOSPC, "Kein Speicherplatz mehr verfügbar", "pyvenv.cfg"),
     "ensurepip": NO_ROOM + "Traceback (most recent call last):\nCalledProcessError: Command …\n",
 }
 

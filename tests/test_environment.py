@@ -157,6 +157,7 @@ def test_what_conda_does_with_environment_yml(tmp_path):
     python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     modules = [MODULES.get(name, name) for name in required()]
     modules += [f"helpers.{file.stem}" for file in (ROOT / "helpers").glob("[!_]*.py")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
     steps = [
         ([sys.executable, "-m", "venv", environment], tmp_path),
         ([python, "-m", "pip", "install", "-U", "-r", "condaenv.requirements.txt", "--exists-action=b"], checkout),
@@ -165,9 +166,7 @@ def test_what_conda_does_with_environment_yml(tmp_path):
     ]
     try:
         for command, folder in steps:
-            done = subprocess.run(
-                command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
-            )
+            done = subprocess.run(command, cwd=folder, **pipes)
             assert done.returncode == 0, done.stdout[-4000:]
     finally:
         shutil.rmtree(environment, ignore_errors=True)

@@ -1,7 +1,12 @@
 """The tokenizer (notebook 01): text comes back, lines are encoded on their own, and bad files get a sentence."""
 
+import inspect
 import io
+import os
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,6 +184,17 @@ def test_max_lines_takes_a_sample_of_the_whole_text(text):
     first, second = (train_tokenizer([text, "ZEBRA QUIZ\n" * 400], SIZE, max_lines=150) for _ in range(2))
     assert {"Z", "▁Z", "Q", "▁Q"} & {first.sp.id_to_piece(i) for i in range(SIZE)}
     assert first.model_bytes == second.model_bytes
+
+
+def test_another_process_trains_the_same_bytes(articles_file):
+    """The same text gives the same file in another run of Python, also when only a sample of its lines is taken."""
+    code = (
+        "import sys, pathlib, helpers.tokenizer as t; text = pathlib.Path(sys.argv[1]).read_text(encoding='utf-8');"
+        "sys.stdout.buffer.write(t.train_tokenizer([text], 320, max_lines=150).model_bytes)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(inspect.getfile(Tokenizer)).parent.parent), "PYTHONHASHSEED": "1"}
+    other = subprocess.run([sys.executable, "-c", code, articles_file], env=env, capture_output=True, check=True).stdout
+    assert other == train_tokenizer([articles_file.read_text(encoding="utf-8")], SIZE, max_lines=150).model_bytes
 
 
 @pytest.mark.parametrize("size", [100, 100_000])

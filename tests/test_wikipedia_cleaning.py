@@ -76,6 +76,7 @@ def test_a_line_that_is_no_prose_goes(line):
         ("It was rebuilt in that year. . It burned again.", "It was rebuilt in that year. It burned again."),
         (". It lies in the constellation of Centaurus.", "It lies in the constellation of Centaurus."),
         ("It lies 689\u00a0m above\u2009the sea.", "It lies 689 m above the sea."),
+        ("Suzuki\u200b was a swimmer\u00ad of \u200eJapan.", "Suzuki was a swimmer of Japan."),
         ("Rock &amp; roll &amp;nbsp;is a kind of music.", "Rock & roll is a kind of music."),
         ("The old line<br>is closed<br />today.", "The old line is closed today."),
         ('It is in California.<ref name="Re/code"></ref> It sells shares.', "It is in California. It sells shares."),
