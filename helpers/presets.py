@@ -19,12 +19,12 @@ PRESETS = {
     # Two minutes on two CPU cores: every saved output of the course, and CI.
     "tiny": Preset(
         GPTConfig(vocab_size=2048, context=128, embed_size=128, n_layers=4, n_heads=4, dropout=0.0),
-        TrainConfig(batch_size=32, train_iters=900, lr=2e-3, warmup_iters=50, eval_interval=300, eval_batches=20),
+        TrainConfig(batch_size=16, train_iters=1800, lr=2e-3, warmup_iters=100, eval_interval=300, eval_batches=40),
         data="encyclopedia",
     ),
     # A real result without a GPU.
     "laptop": Preset(
-        GPTConfig(vocab_size=4096, context=256, embed_size=256, n_layers=4, n_heads=4, dropout=0.05),
+        GPTConfig(vocab_size=4096, context=256, embed_size=256, n_layers=4, n_heads=4, dropout=0.1),
         TrainConfig(batch_size=16, train_iters=3000, lr=1e-3, warmup_iters=100, eval_interval=250, eval_batches=20),
         data="encyclopedia",
     ),

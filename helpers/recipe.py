@@ -35,12 +35,16 @@ class TrainConfig:
         for name in ("batch_size", "train_iters", "accumulation", "eval_interval"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, not {getattr(self, name)!r}.")
+        for name in ("eval_batches", "patience"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, or None, not {getattr(self, name)!r}.")
         for name in ("lr", "grad_clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)!r}.")
-        for name, low, high in (("weight_decay", 0, math.inf), ("lr_floor", 0, 1), ("warmup_iters", 0, self.train_iters)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must lie between {low} and {high}, not be {getattr(self, name)!r}.")
+        limits = {"weight_decay": math.inf, "lr_floor": 1, "warmup_iters": self.train_iters, "seed": 2**32}
+        for name, high in limits.items():
+            if not 0 <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must lie between 0 and {high}, not be {getattr(self, name)!r}.")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be two numbers from 0 up to, but not including, 1, not {self.betas!r}.")
 

@@ -27,6 +27,16 @@ def write_articles(path, n=120, seed=0):
     return path
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Print the tables that tests recorded as the property "table", also when they ran in other processes."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                if name == "table":
+                    terminalreporter.section(report.nodeid)
+                    terminalreporter.write_line(value)
+
+
 @pytest.fixture(autouse=True)
 def _quiet_machine(tmp_path_factory, monkeypatch):
     """One thread, a fixed seed, and downloads and token files in a temporary folder."""

@@ -78,7 +78,7 @@ BUGS = [
         "return self.k.narrow(2, 0, start), self.v.narrow(2, 0, start)", "test_generation.py::test_cached_hidden_states_equal_those_of_the_whole_sequence"),
     Bug("cache one place too far", "generation.py", "self.k.narrow(2, start, k.size(2)).copy_(k)",
         "self.k.narrow(2, max(0, start - 1), k.size(2)).copy_(k)", "test_generation.py::test_cache_changes_no_token_and_no_logit"),
-    Bug("temperature multiplies", "generation.py", "logits = logits / temperature", "logits = logits * temperature", "test_generation.py::test_probabilities_equal_those_computed_by_hand"),
+    Bug("temperature multiplies", "generation.py", "amax(-1, keepdim=True)) / temperature", "amax(-1, keepdim=True)) * temperature", "test_generation.py::test_probabilities_equal_those_computed_by_hand"),
     Bug("top-p leaves out the token that reaches p", "generation.py", "ordered.cumsum(-1) - ordered", "ordered.cumsum(-1)", "test_generation.py::test_probabilities_equal_those_computed_by_hand"),
     Bug("top-p not made to sum to one", "generation.py", "probs = probs / probs.sum(-1, keepdim=True)", "pass", "test_generation.py::test_probabilities_equal_those_computed_by_hand"),
     Bug("repetition penalty rewards negative logits", "generation.py", "score / repetition_penalty, score * repetition_penalty",

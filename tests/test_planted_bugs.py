@@ -16,7 +16,7 @@ PLANTABLE = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 def run_tests(folder, tests):
     """Run tests in a folder that holds a copy of the course; return the exit code and the output."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=line", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-n0", "-q", "-x", "--tb=line", "-p", "no:cacheprovider", *tests]
     env = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}  # the copy comes before the installed helpers
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8")
     return done.returncode, done.stdout + done.stderr
@@ -33,9 +33,7 @@ def copy_of_the_course(folder):
 def plant(bug, folder):
     """Copy the course into `folder` with the bug in it, and return what the test named for it says."""
     file = copy_of_the_course(folder) / "helpers" / bug.file
-    text = file.read_text(encoding="utf-8")
-    assert text.count(bug.old) == 1, f"{bug.name}: its text stands {text.count(bug.old)} times in {bug.file}"
-    file.write_text(text.replace(bug.old, bug.new), encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8").replace(bug.old, bug.new), encoding="utf-8")
     return run_tests(folder, [f"tests/{bug.test}"])
 
 
@@ -45,7 +43,13 @@ def test_the_bank_is_large_and_its_names_differ():
     assert {bug.file for bug in BUGS} >= {f"{part}.py" for part in "attention block gpt data training generation".split()}
 
 
-def test_every_planted_bug_fails_its_test(tmp_path, capsys):
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_bug_can_be_planted(bug):
+    """What a bug replaces stands exactly once in the file."""
+    assert (ROOT / "helpers" / bug.file).read_text(encoding="utf-8").count(bug.old) == 1
+
+
+def test_every_planted_bug_fails_its_test(tmp_path, record_property):
     """Without a bug all named tests pass; with it, the test named for it fails, and not for want of being found."""
     tests = sorted({f"tests/{bug.test}" for bug in BUGS})
     code, output = run_tests(copy_of_the_course(tmp_path / "sound"), tests)
@@ -54,10 +58,8 @@ def test_every_planted_bug_fails_its_test(tmp_path, capsys):
         results = list(pool.map(plant, BUGS, [tmp_path / str(i) for i in range(len(BUGS))]))
     caught = [code == pytest.ExitCode.TESTS_FAILED for code, _ in results]
     width = max(len(bug.name) for bug in BUGS)
-    with capsys.disabled():
-        print(f"\n{'planted bug':<{width}}  caught by")
-        for bug, found in zip(BUGS, caught, strict=True):
-            print(f"{bug.name:<{width}}  {bug.test if found else 'NOTHING'}")
-        print(f"{sum(caught)} of {len(BUGS)} planted bugs caught")
+    table = [f"{bug.name:<{width}}  {bug.test if found else 'NOTHING'}" for bug, found in zip(BUGS, caught, strict=True)]
+    total = f"{sum(caught)} of {len(BUGS)} planted bugs caught"
+    record_property("table", "\n".join([f"{'planted bug':<{width}}  caught by", *table, total]))
     missed = [f"{bug.name}:\n{output}" for bug, found, (_, output) in zip(BUGS, caught, results, strict=True) if not found]
     assert not missed, "\n".join(missed)

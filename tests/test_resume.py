@@ -7,16 +7,12 @@ import random
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
-import train_script
 from conftest import write_articles
-from train_script import break_off, read_log, same, train_small
+from train_script import break_off, finish, read_log, same, start, train_small
 
 from helpers import training
 from helpers.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -55,13 +51,21 @@ ZERO, EVALUATE = (torch.optim.AdamW, "zero_grad"), (training, "evaluate")
 SAMPLE, LOG = (training, "stream_text"), (training, "write_log")
 
 
+def train_interrupted(out, corpus, **changes):
+    """Train until the interrupt, which must not come out of it: it would end pytest too."""
+    try:
+        return train_small(out, corpus, **changes)
+    except KeyboardInterrupt:
+        pytest.fail("The interrupt was not caught.")
+
+
 @pytest.mark.parametrize(("place", "count", "step"), [(BATCH, 1, 1), (CLIP, 8, 8), (EVALUATE, 1, 0), (EVALUATE, 2, 10)])
 def test_ctrl_c_saves_and_returns(whole, corpus, tmp_path, monkeypatch, place, count, step):
     """A real SIGINT lets the step or the evaluation finish, saves and returns; resumed, the run equals the whole one."""
     handler = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         break_off(patch, *place, count)
-        run = train_small(tmp_path, corpus)
+        run = train_interrupted(tmp_path, corpus)
     assert signal.getsignal(signal.SIGINT) is handler
     assert run.step == load_checkpoint(tmp_path / "latest.pt")["step"] == step
     train_small(tmp_path, corpus, resume=True)
@@ -73,11 +77,23 @@ def test_keyboard_interrupt_at_any_place_loses_nothing(whole, corpus, tmp_path, 
     """KeyboardInterrupt in the middle of a step or an evaluation returns; resumed, the run equals the whole one."""
     with monkeypatch.context() as patch:
         break_off(patch, *place, count, KeyboardInterrupt())
-        run = train_small(tmp_path, corpus)
+        run = train_interrupted(tmp_path, corpus)
     if place == CLIP:  # nothing of the step is done yet: the one before it is saved
         assert run.step == load_checkpoint(tmp_path / "latest.pt")["step"] == 13
     train_small(tmp_path, corpus, resume=True)
     assert_same_run(tmp_path, whole)
+
+
+def test_best_loss_and_patience_are_carried_on(corpus, tmp_path, monkeypatch):
+    """A resumed run knows the best loss before it, and for how many evaluations there was no better one."""
+    losses = iter([6.0, 3.0, 4.0, 4.5, 3.5, 3.6])
+    monkeypatch.setattr(training, "evaluate", lambda *_: next(losses))
+    with monkeypatch.context() as patch:
+        break_off(patch, *CLIP, 24)
+        train_interrupted(tmp_path, corpus, train_iters=60, patience=3)
+    run = train_small(tmp_path, corpus, resume=True, train_iters=60, patience=3)
+    assert run.step == 40
+    assert load_checkpoint(tmp_path / "best.pt")["step"] == 10
 
 
 @pytest.mark.parametrize("count", [3, 5, 6])
@@ -135,23 +151,6 @@ def test_nothing_to_resume_is_said(corpus, tmp_path):
 
 
 # Processes of their own
-
-
-def start(folder, data, runs, *launcher):
-    """Start tests/train_script.py in a process of its own."""
-    command = [sys.executable, *launcher, train_script.__file__, str(folder), str(data), json.dumps(runs)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    environment = {**os.environ, "PYTHONPATH": str(Path(training.__file__).parents[1])}  # the helpers that are tested here
-    return subprocess.Popen(command, **pipes, encoding="utf-8", env=environment)
-
-
-def finish(child, said=None):
-    """Let the child come to its end; return what it wrote as errors."""
-    try:
-        return child.communicate(said, timeout=200)[1]
-    except subprocess.TimeoutExpired:
-        child.terminate()  # torchrun then ends its processes
-        raise
 
 
 def wait_for_step(child, step):

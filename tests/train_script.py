@@ -8,7 +8,9 @@ step in which that process is interrupted. Each process notes what it wrote in F
 
 import csv
 import json
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -85,6 +87,23 @@ def note_files(written):
         return lambda path, content: (written.append("/".join(Path(path).parts[-2:])), write(path, content))
 
     training.save_checkpoint, training.write_log = noting(training.save_checkpoint), noting(training.write_log)
+
+
+def start(folder, data, runs, *launcher):
+    """Start this script in a process of its own. launcher: what stands before its name, such as torchrun's module."""
+    command = [sys.executable, *launcher, __file__, str(folder), str(data), json.dumps(runs)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    environment = {**os.environ, "PYTHONPATH": str(Path(training.__file__).parents[1])}  # the helpers that are tested here
+    return subprocess.Popen(command, **pipes, encoding="utf-8", env=environment)
+
+
+def finish(child, said=None):
+    """Let the child come to its end; return what it wrote as errors."""
+    try:
+        return child.communicate(said, timeout=200)[1]
+    except subprocess.TimeoutExpired:
+        child.terminate()  # torchrun then ends its processes
+        raise
 
 
 def main(folder, data, runs):
