@@ -19,7 +19,16 @@ PRESETS = {
     # Two minutes on two CPU cores: every saved output of the course, and CI.
     "tiny": Preset(
         GPTConfig(vocab_size=2048, context=128, embed_size=128, n_layers=4, n_heads=4, dropout=0.0),
-        TrainConfig(batch_size=16, train_iters=1800, lr=2e-3, warmup_iters=100, eval_interval=300, eval_batches=40),
+        TrainConfig(
+            batch_size=16,
+            train_iters=1900,
+            lr=2e-3,
+            warmup_iters=100,
+            lr_floor=0.01,
+            weight_decay=0.1,
+            eval_interval=400,
+            eval_batches=40,
+        ),
         data="encyclopedia",
     ),
     # A real result without a GPU.
