@@ -1,8 +1,10 @@
 """A training run: its milestones, what it writes, and what stops it (notebook 05, "The loop")."""
 
 import math
+from dataclasses import replace
 
 import pytest
+import torch
 import wandb
 from train_script import CPU, read_log, train_small
 
@@ -106,6 +108,21 @@ def test_wandb_record_lies_under_out(corpus, tmp_path, mode, files):
     records = list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
     assert len(records) == files
     assert all(b"bits_per_byte" in record.read_bytes() for record in records)
+
+
+def test_dropout_differs_from_step_to_step_and_between_processes(corpus, tmp_path, small_config, monkeypatch):
+    """Each step drops other units, each process other ones than the first; the same step of a run always the same."""
+    seen = []
+    for rank in ("0", "0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        run = Run(replace(small_config, dropout=0.5), TrainConfig(batch_size=4), corpus, tmp_path, CPU)
+        run.model.dropout.register_forward_hook(lambda module, inputs, output: seen.append(output == 0))
+        run.train_step()
+        run.train_step()
+    first, second, first_again, _, first_of_another, _ = seen
+    assert torch.equal(first_again, first)
+    for other in (second, first_of_another):
+        assert 0.4 < (other == first).float().mean() < 0.6
 
 
 # What stops it
