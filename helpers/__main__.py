@@ -1,15 +1,18 @@
-"""The command line: `python -m helpers train / generate / data / doctor / bench` (see --help of each)."""
+"""The command line: `python -m helpers train / generate / evaluate / export / data / doctor / bench` (see --help of each)."""
 
 import argparse
+import ast
 import json
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
-from helpers.checkpoint import CheckpointError, load_model
-from helpers.data import DATA, PROMPT, is_validation, load_corpus, read_articles, shipped_tokenizer, source_files
+from helpers.checkpoint import PRETRAINED, CheckpointError, export_pretrained, load_model, load_pretrained
+from helpers.data import DATA, PROMPT, is_validation, load_corpus, read_articles, read_text, shipped_tokenizer, source_files
 from helpers.device import pick_device
+from helpers.gpt import GPTConfig
 from helpers.presets import PRESETS
+from helpers.recipe import TrainConfig
 from helpers.wikipedia import cleaning_report
 
 RUNS = DATA.parent / "runs"
@@ -25,16 +28,30 @@ def train(args):
     changes = {name: value for name, value in changes.items() if value is not None}
     if args.train_iters:  # a short trial has no room for the whole warm-up
         changes["warmup_iters"] = min(preset.training.warmup_iters, args.train_iters // 10)
-    config = replace(preset.training, **changes)
+    settings = dict(map(_setting, args.set))
+    of_model = {name: settings.pop(name) for name in set(settings) & {field.name for field in fields(GPTConfig)}}
+    model_config, config = replace(preset.model, **of_model), replace(preset.training, **changes | settings)
     print(device.reason)
-    corpus = load_corpus(args.data or preset.data, preset.model.vocab_size, args.tokenizer)
+    corpus = load_corpus(args.data or preset.data, model_config.vocab_size, args.tokenizer)
     parts = corpus.manifest["parts"]
     print(f"{corpus.name}: {parts['train']['tokens']:,} tokens to train on, {parts['validation']['tokens']:,} held out")
     out = Path(args.out) if args.out else _run_folder(args.preset, args.resume)
-    run = train(preset.model, config, corpus, out, resume=args.resume, device=device, wandb=args.wandb)
-    if run.process.rank == 0:
+    run = train(model_config, config, corpus, out, resume=args.resume, device=device, wandb=args.wandb)
+    if run.process.rank == 0 and run.finished():
         print(table(corpus, evaluate(run.model, corpus.validation, device, config.batch_size)))
         print(f"Saved in {run.out}. Try it: python course.py run generate --checkpoint {run.out / 'best.pt'}")
+
+
+def _setting(text):
+    """Return a setting: "dropout=0.1" → ("dropout", 0.1), for any field of GPTConfig or TrainConfig."""
+    name, _, value = text.partition("=")
+    known = [field.name for config in (GPTConfig, TrainConfig) for field in fields(config)]
+    if name not in known:
+        raise ValueError(f"--set {text}: there is no setting {name!r}; there are {', '.join(known)}.")
+    try:
+        return name, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        raise ValueError(f"--set {text}: write a number after the equals sign, such as dropout=0.1.") from None
 
 
 def _run_folder(preset, resume):
@@ -50,7 +67,8 @@ def generate(args):
     """Continue a prompt, or without one ask for prompts."""
     from helpers.generation import interactive, prompt_notes, stream_text
 
-    model, tokenizer = load_model(args.checkpoint or _newest_checkpoint(), pick_device(args.device).type)
+    device = pick_device(args.device).type
+    model, tokenizer = load_model(args.checkpoint, device) if args.checkpoint else load_pretrained(device)
     names = ("temperature", "top_k", "top_p", "repetition_penalty", "greedy", "seed", "max_tokens")
     options = {name: getattr(args, name) for name in names}
     if args.prompt is None:
@@ -65,11 +83,33 @@ def generate(args):
     print()
 
 
-def _newest_checkpoint():
-    found = sorted(RUNS.glob("*/best.pt"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise CheckpointError("There is no trained model yet: train one (train --preset tiny), or name a --checkpoint.")
-    return found[-1]
+def evaluate(args):
+    """Measure a model on the held-out part of a corpus, or on a whole text; look for copies in its samples."""
+    from helpers.evaluation import longest_copies, text_loss
+    from helpers.generation import stream_text
+
+    device = pick_device(args.device)
+    model, tokenizer = load_model(args.checkpoint, device.type) if args.checkpoint else load_pretrained(device.type)
+    files = source_files(args.data)
+    if args.whole:
+        texts = [read_text(file) for file in files]
+    else:
+        texts = [article for article in read_articles(files) if is_validation(article)]
+    result = text_loss(model, tokenizer, texts, device)
+    print(
+        ", ".join(f"{name} {value:,.4f}" if isinstance(value, float) else f"{name} {value:,}" for name, value in result.items())
+    )
+    options = {"temperature": args.temperature, "top_k": args.top_k}
+    samples = ["".join(stream_text(model, tokenizer, PROMPT, 100, seed=seed, **options)) for seed in range(args.samples)]
+    copies = longest_copies(samples, (a for a in read_articles(files) if not is_validation(a))) if samples else []
+    for seed, (sample, copy) in enumerate(zip(samples, copies, strict=True)):
+        print(f"\n[seed {seed}] {PROMPT}{sample}\n  longest copy: {len(copy.split())} words: {copy}")
+
+
+def export(args):
+    """Write the model of a checkpoint in the form in which one ships with the course."""
+    export_pretrained(args.checkpoint, args.out)
+    print(f"Exported to {args.out}.")
 
 
 def data(args):
@@ -129,9 +169,10 @@ def parser():
     c.add_argument("--lr", type=float, help="peak learning rate (the preset's)")
     c.add_argument("--patience", type=int, help="stop after so many evaluations without a better loss")
     c.add_argument("--seed", type=int, help="seed of weights, order and dropout (0)")
+    c.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any setting of GPTConfig or TrainConfig")
 
     c = command(generate, "continue a prompt; without --prompt, ask for prompts until an empty line")
-    c.add_argument("--checkpoint", help="a checkpoint file (the newest best.pt in runs/)")
+    c.add_argument("--checkpoint", help="a checkpoint file, such as runs/tiny/best.pt (the model that ships)")
     c.add_argument("--prompt", help=f'the beginning of a text, such as "{PROMPT}"')
     c.add_argument("--temperature", type=float, default=0.8, help="below 1 safer, above 1 wilder (0.8)")
     c.add_argument("--top-k", type=int, default=50, help="draw from the k likeliest tokens only (50)")
@@ -141,6 +182,19 @@ def parser():
     c.add_argument("--max-tokens", type=int, default=200, help="length of the continuation at most (200)")
     c.add_argument("--seed", type=int, help="the same seed gives the same text")
     c.add_argument("--device", default="auto", help="cpu, cuda or mps (the best there is)")
+
+    c = command(evaluate, "measure a model on the held-out part of a corpus: loss, perplexity, bits per byte")
+    c.add_argument("data", help='"encyclopedia", "wikipedia", or a text or parquet file or folder')
+    c.add_argument("--checkpoint", help="a checkpoint file (the model that ships)")
+    c.add_argument("--whole", action="store_true", help="the file is one text, all of which is new to the model")
+    c.add_argument("--samples", type=int, default=0, help="also show samples, each with what it copies from the training part")
+    c.add_argument("--temperature", type=float, default=0.8, help="of the samples (0.8)")
+    c.add_argument("--top-k", type=int, default=50, help="of the samples (50)")
+    c.add_argument("--device", default="auto", help="cpu, cuda or mps (the best there is)")
+
+    c = command(export, "write a checkpoint's model as a small folder: weights in bfloat16, configuration, tokenizer")
+    c.add_argument("--checkpoint", required=True, help="the checkpoint file")
+    c.add_argument("--out", default=PRETRAINED, help="the folder to write (data/pretrained)")
 
     c = command(data, "prepare a corpus: fetch, clean, encode, and show what it is")
     c.add_argument("data", help='"encyclopedia", "wikipedia", or a text or parquet file or folder')

@@ -8,12 +8,14 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from importlib.metadata import version
 
 import torch
 
+from helpers.checkpoint import load_pretrained
 from helpers.device import pick_device
 from helpers.generation import generate, stream_tokens
 from helpers.gpt import GPT
@@ -24,8 +26,9 @@ from helpers.recipe import make_optimizer
 TASKS = {
     "train full": ("training step, full shape", ("ours", "hf float32", "hf bfloat16"), 5),
     "train tiny": ("training step, tiny shape", ("ours", "hf float32", "hf bfloat16"), 15),
-    "generate full": ("256 tokens after 16, batch 1, cache, full shape", ("ours", "hf float32"), 5),
+    "generate full": ("256 tokens after 16, batch 1, cache, the shipped model", ("ours", "hf float32"), 5),
     "generate tiny": ("256 tokens after 16, batch 1, cache, tiny width", ("ours", "hf float32"), 5),
+    "load": ("loading the shipped model", ("ours", "hf float32"), 5),
     "encode": ("encoding text, vocabulary 2,048", ("ours", "sentencepiece"), 9),
 }
 
@@ -75,11 +78,20 @@ def generation(preset, contender):
     idx = torch.randint(config.vocab_size, (1, 16))
     if contender == "ours":
         pick_device("cpu")
-        model = GPT(config)
+        model = load_pretrained()[0] if preset is PRESETS["full"] else GPT(config)
         return lambda: generate(model, idx, 256, greedy=True), 256
     model = hugging_face_gpt2(config).eval()
     options = {"max_new_tokens": 256, "min_new_tokens": 256, "do_sample": False, "pad_token_id": 0}
     return lambda: model.generate(idx, attention_mask=torch.ones_like(idx), **options), 256
+
+
+def loading(contender):
+    """Return a function that loads the shipped model, or a GPT-2 of its shape from the same kind of file, and 1."""
+    if contender == "ours":
+        return load_pretrained, 1
+    model, folder = hugging_face_gpt2(PRESETS["full"].model).bfloat16(), tempfile.TemporaryDirectory()
+    model.save_pretrained(folder.name)
+    return lambda: type(model).from_pretrained(folder.name, dtype=torch.float32), 1
 
 
 def encoding(contender):
@@ -97,8 +109,8 @@ def work(task, contender):
     """Be one contender: at each line on standard input do the work once and print the seconds it took."""
     kind, *shape = task.split()
     torch.manual_seed(0)
-    if kind == "encode":
-        step, units = encoding(contender)
+    if not shape:
+        step, units = {"encode": encoding, "load": loading}[kind](contender)
     else:
         step, units = (training_step if kind == "train" else generation)(PRESETS[shape[0]], contender)
     step()  # the first time is slower: caches, thread pools
@@ -155,8 +167,7 @@ def bench(tasks=TASKS):
         speeds = measure(task, contenders, rounds)
         for contender, speed in speeds.items():
             ratio = "" if contender == "ours" else f"{speeds['ours'] / speed:.2f} ×"
-            unit = "MB" if task == "encode" else "tokens"
-            shown = f"{speed / 1e6:.1f} {unit}" if task == "encode" else f"{speed:,.0f} {unit}"
+            shown = {"encode": f"{speed / 1e6:.1f} MB", "load": f"{speed:.2f} loads"}.get(task, f"{speed:,.0f} tokens")
             print(f"{what:<50} {contender:<14} {shown:>14} {ratio:>9}", flush=True)
     print(f"a token at the end of the context costs {flatness():.2f} × one near its beginning (cache, full shape)")
 

@@ -2,16 +2,19 @@
 
 import hashlib
 import io
+import json
 import os
 from dataclasses import asdict
 from pathlib import Path
 
+import safetensors.torch
 import torch
 
 from helpers.gpt import GPT, GPTConfig, check_vocabulary
 from helpers.tokenizer import Tokenizer
 
 FORMAT = "language-model-course-1"
+PRETRAINED = Path(__file__).resolve().parent.parent / "data" / "pretrained"  # the trained model that ships
 DIGEST = 32  # bytes of a SHA-256, which stand at the end of the file
 
 
@@ -76,8 +79,10 @@ def load_checkpoint(path, device="cpu"):
 def model_from_state(state, path, device="cpu"):
     """Return the `GPT` and its `Tokenizer` from a checkpoint's state; CheckpointError if they do not fit together."""
     try:
-        model = GPT(GPTConfig(**state["model_config"]))
-        model.load_state_dict(state["model"])
+        with torch.device("meta"):  # shapes only: no time is spent on random weights that would be replaced at once
+            model = GPT(GPTConfig(**state["model_config"]))
+        model.load_state_dict({name: w.float() for name, w in state["model"].items()}, assign=True)
+        model.head.weight = model.token_embedding.weight
         tokenizer = Tokenizer(state["tokenizer"].numpy(force=True).tobytes())
         check_vocabulary(model, tokenizer)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -89,6 +94,45 @@ def load_model(path, device="cpu"):
     """Return the trained `GPT`, in evaluation mode, and its `Tokenizer`, from a checkpoint file."""
     model, tokenizer = model_from_state(load_checkpoint(path, device), path, device)
     return model.eval(), tokenizer
+
+
+def load_pretrained(device="cpu", folder=PRETRAINED):
+    """Return the trained `GPT` that ships with the course, in evaluation mode and float32, and its `Tokenizer`.
+
+    The folder holds config.json, tokenizer.model, and the weights in bfloat16 (model.safetensors: a format that can
+    hold nothing but tensors). Raises CheckpointError when a file is missing, damaged, or of another model.
+    """
+    folder = Path(folder)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        files = {name: (folder / name).read_bytes() for name in ("model.safetensors", "tokenizer.model")}
+        for name, content in files.items():
+            if hashlib.sha256(content).hexdigest() != config["sha256"][name]:
+                raise CheckpointError(f"{folder / name} is damaged or incomplete: its SHA-256 is not that in config.json.")
+        weights = safetensors.torch.load(files["model.safetensors"])
+        state = {"model_config": config["model_config"], "model": weights | {"head.weight": weights["token_embedding.weight"]}}
+        state["tokenizer"] = torch.frombuffer(bytearray(files["tokenizer.model"]), dtype=torch.uint8)
+    except OSError as error:
+        raise CheckpointError(
+            f"{error.filename} cannot be read ({error.strerror}): fetch the folder {folder} again."
+        ) from error
+    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{folder} does not hold a model of this course ({error}).") from error
+    model, tokenizer = model_from_state(state, folder, device)
+    return model.eval(), tokenizer
+
+
+def export_pretrained(checkpoint, folder=PRETRAINED):
+    """Write the model of a checkpoint file into `folder`, as `load_pretrained` reads it."""
+    folder, state = Path(folder), load_checkpoint(checkpoint)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: w.bfloat16().contiguous() for name, w in state["model"].items() if name != "head.weight"}  # it is tied
+    (folder / "model.safetensors").write_bytes(safetensors.torch.save(weights))
+    (folder / "tokenizer.model").write_bytes(state["tokenizer"].numpy().tobytes())
+    config = {name: state[name] for name in ("model_config", "train_config", "step")}
+    files = ("model.safetensors", "tokenizer.model")
+    config["sha256"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
 def pack_tokenizer(tokenizer):

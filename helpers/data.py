@@ -82,6 +82,12 @@ def read_articles(files):
             raise ValueError(f"{file} is damaged or incomplete ({error}): fetch it again.") from error
 
 
+def read_text(file):
+    """Return the whole text of a file (.txt, or compressed), as it is."""
+    with OPENERS[Path(file).suffix](file, "rt", encoding="utf-8", newline="") as f:
+        return f.read()
+
+
 def _blocks(lines):
     block = []
     for line in lines:

@@ -50,7 +50,7 @@ class Tokenizer:
 
     def encode_batch(self, texts, threads=-1):
         """Return the token ids of each text. threads: -1 for one per core."""
-        lines = [_valid(text).split("\n") for text in texts]
+        lines = [valid_text(text).split("\n") for text in texts]
         flat = iter(self.sp.encode([line for text in lines for line in text], num_threads=threads))
         encoded = []
         for text in lines:
@@ -83,12 +83,12 @@ class Tokenizer:
         return [self.sp.id_to_piece(i) for i in self.encode(text)]
 
 
-def _valid(text):
-    # half of a surrogate pair is no character, and has no UTF-8
+def valid_text(text):
+    """Return the text with U+FFFD in the place of every half of a surrogate pair, which is no character and has no UTF-8."""
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
-def _sample(lines, n):
+def sample_lines(lines, n):
     """Return n of the lines, each as likely as any other, always the same ones; or all, if there are no more."""
     rng, kept = random.Random(0), []
     for i, line in enumerate(lines):
@@ -105,11 +105,11 @@ def train_tokenizer(texts, vocab_size, model_type="bpe", max_lines=1_000_000):
     model_type: bpe or unigram. At most `max_lines` lines are taken, at random. The same texts give the same tokenizer.
     Raises ValueError if the text is too small for so large a vocabulary. Kudo and Richardson 2018; notebook 01.
     """
-    lines = (line for text in texts for line in _valid(text).split("\n") if line)
+    lines = (line for text in texts for line in valid_text(text).split("\n") if line)
     model = io.BytesIO()
     try:
         spm.SentencePieceTrainer.train(
-            sentence_iterator=iter(_sample(lines, max_lines)),
+            sentence_iterator=iter(sample_lines(lines, max_lines)),
             model_writer=model,
             vocab_size=vocab_size,
             model_type=model_type,

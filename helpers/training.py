@@ -110,6 +110,11 @@ class Run:
         if faults:
             raise CheckpointError(f"{path} belongs to another run: {faults}. Use its settings, or another --out folder.")
 
+    def finished(self):
+        """Tell whether all steps are done, or the patience is at its end."""
+        patience = self.config.patience
+        return self.step == self.config.train_iters or (patience is not None and self.bad_evals >= patience)
+
     def train_step(self):
         """Do one optimiser step; return its loss and its gradient norm before clipping, as tensors, and keep them."""
         config, total = self.config, 0.0
@@ -175,10 +180,9 @@ def _loop(run, bar, interrupt, logger):
         if is_milestone(run.step, config) and not recorded:
             _milestone(run, speed, logger)
             since, start = run.step, time.perf_counter()
-        if config.patience is not None and run.bad_evals >= config.patience:
+        if run.finished() and run.step < config.train_iters:
             tqdm.write(f"Stopped after step {run.step}: {run.bad_evals} evaluations without a better validation loss.")
-            return
-        if run.step == config.train_iters or run.process.any(interrupt.requested, device):
+        if run.finished() or run.process.any(interrupt.requested, device):
             return
         run.train_step()
         if run.step % check_every == 0 or is_milestone(run.step, config):

@@ -1,15 +1,19 @@
 """The command line: train, generate, data, doctor, bench; what goes wrong ends in a sentence."""
 
-import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+import torch
 
 from helpers.__main__ import main, parser
+from helpers.checkpoint import load_checkpoint, load_model, load_pretrained
 from helpers.data import PROMPT
+from helpers.generation import stream_text
 from helpers.landmarks import landmarks
 from helpers.presets import PRESETS
+from helpers.training import Run
 
 
 @pytest.fixture(scope="module")
@@ -75,17 +79,55 @@ def test_generate_continues_the_prompt(trained, capsys):
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_generate_takes_the_newest_run(trained, tmp_path, monkeypatch, capsys):
-    """Without --checkpoint the newest best.pt is used; without any run there is a sentence."""
-    from helpers import __main__ as command_line
+def test_generate_takes_the_shipped_model(capsys):
+    """Without --checkpoint the model that ships with the course answers."""
+    main(["generate", "--prompt", PROMPT, "--greedy", "--max-tokens", "3"])
+    model, tokenizer = load_pretrained()
+    expected = "".join(stream_text(model, tokenizer, PROMPT, 3, greedy=True))
+    assert capsys.readouterr().out == PROMPT + expected + "\n"
 
-    monkeypatch.setattr(command_line, "RUNS", tmp_path)
-    with pytest.raises(SystemExit, match="no trained model yet"):
-        main(["generate", "--prompt", PROMPT])
-    (tmp_path / "tiny").mkdir()
-    shutil.copy(trained[0] / "best.pt", tmp_path / "tiny")
-    main(["generate", "--prompt", PROMPT, "--max-tokens", "3"])
-    assert capsys.readouterr().out.startswith(PROMPT)
+
+def test_export_writes_a_model_that_loads(trained, tmp_path, capsys):
+    """`export` turns a checkpoint into a folder from which the same model comes, in bfloat16 precision."""
+    main(["export", "--checkpoint", str(trained[0] / "best.pt"), "--out", str(tmp_path / "model")])
+    assert f"Exported to {tmp_path / 'model'}" in capsys.readouterr().out
+    model, _ = load_pretrained(folder=tmp_path / "model")
+    original, _ = load_model(trained[0] / "best.pt")
+    for name, p in original.state_dict().items():
+        assert torch.equal(model.state_dict()[name], p.bfloat16().float()), name
+
+
+def test_an_interrupted_run_is_saved_and_not_evaluated(articles_file, tmp_path, monkeypatch, capsys):
+    """Ctrl-C gives the prompt back after the step: no table, which can take minutes, only the word how to go on."""
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "train_step", interrupted)
+    main(["train", "--data", str(articles_file), "--set", "vocab_size=320", "--out", str(tmp_path), "--wandb", "disabled"])
+    printed = capsys.readouterr()
+    assert "uniform" not in printed.out and "go on with --resume" in printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    "setting, sentence",
+    [("width=3", "there is no setting 'width'"), ("dropout", "write a number"), ("dropout=high", "write a number")],
+)
+def test_set_refuses_what_is_no_setting(setting, sentence):
+    """--set names the settings there are, and asks for a number."""
+    with pytest.raises(SystemExit, match=sentence):
+        main(["train", "--set", setting])
+
+
+def test_set_changes_model_and_training(corpus, articles_file, tmp_path):
+    """--set reaches every setting of the model and of its training."""
+    out = tmp_path / "run"
+    small = ["embed_size=16", "n_layers=1", "n_heads=2", "context=8", "vocab_size=320", "betas=(0.5,0.6)", "eval_batches=1"]
+    main(
+        ["train", "--data", str(articles_file), "--train-iters", "2", "--out", str(out), "--wandb", "disabled", "--set", *small]
+    )
+    state = load_checkpoint(out / "latest.pt")
+    assert (state["model_config"]["embed_size"], state["train_config"]["betas"]) == (16, (0.5, 0.6))
 
 
 def test_generate_without_a_prompt_is_interactive(trained, monkeypatch, capsys):
@@ -144,7 +186,7 @@ def test_data_trains_a_tokenizer(articles_file, tmp_path, capsys):
     assert Tokenizer.load(out).vocab_size == 320
 
 
-@pytest.mark.parametrize("command", ["train", "generate", "data", "doctor", "bench"])
+@pytest.mark.parametrize("command", ["train", "generate", "evaluate", "export", "data", "doctor", "bench"])
 def test_every_option_is_explained(command, capsys):
     """--help of each command names a purpose, and no option goes without a word."""
     with pytest.raises(SystemExit) as stop:
@@ -155,13 +197,16 @@ def test_every_option_is_explained(command, capsys):
 
 
 def test_presets():
-    """The three presets are those of the course; the full one keeps the reference recipe."""
+    """The presets are those of the course; the full one keeps the reference recipe, the full+ one its model and tokens."""
     full = PRESETS["full"]
-    assert list(PRESETS)[:3] == ["tiny", "laptop", "full"]
+    assert list(PRESETS) == ["tiny", "laptop", "full", "full+"]
     model, training = full.model, full.training
     assert (model.n_layers, model.n_heads, model.embed_size, model.context, model.vocab_size) == (7, 7, 384, 512, 8192)
     assert (training.batch_size, training.train_iters, training.lr, training.lr_floor) == (8, 100_000, 3e-4, 0.1)
     assert (training.betas, training.weight_decay, training.grad_clip, model.dropout) == ((0.9, 0.99), 0.01, 1.0, 0.05)
+    plus = PRESETS["full+"]
+    assert plus.model == replace(model, dropout=plus.model.dropout) and plus.data == full.data
+    assert plus.training.batch_size * plus.training.train_iters == 800_000
 
 
 def test_landmarks_are_ordered_and_exact(corpus):

@@ -30,7 +30,7 @@ TOOLS = {
     "pytest-xdist": "runs the tests on several cores (a plugin of pytest)",
     "ruff": "checks and formats the code (a command)",
 }
-MODULES = {"pyyaml": "yaml", "pytest-xdist": "xdist"}  # whose module is not called like the package
+MODULES = {"pyyaml": "yaml", "pytest-xdist": "xdist", "ipython": "IPython"}  # whose module is not called like the package
 
 PLATFORMS = {
     "Linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
@@ -76,8 +76,8 @@ def everything_below(names):
 
 
 def imported_modules():
-    """Return the modules from outside that helpers, tests and course.py import, each with a file that does."""
-    files = [ROOT / "course.py", *(ROOT / "helpers").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    """Return the modules from outside that helpers, notebooks, tests and course.py import, each with a file that does."""
+    files = [ROOT / "course.py", *(f for folder in ("helpers", "notebooks", "tests") for f in (ROOT / folder).rglob("*.py"))]
     ours = {"helpers", *(file.stem for file in files)}
     found = {}
     for file in files:

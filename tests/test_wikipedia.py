@@ -6,6 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -13,7 +14,10 @@ import pytest
 from pyarrow import parquet
 
 from helpers import wikipedia
-from helpers.data import load_corpus
+from helpers.__main__ import main
+from helpers.checkpoint import load_checkpoint, load_pretrained
+from helpers.data import PROMPT, load_corpus
+from helpers.generation import stream_text
 from helpers.wikipedia import fetch
 
 
@@ -212,3 +216,22 @@ def test_from_the_server_to_tokens(server, pinned, monkeypatch, tmp_path):
     assert sum(part["articles"] for part in first.manifest["parts"].values()) == 100
     assert "References" not in first.tokenizer.decode(first.train)
     assert first.train.tolist() == second.train.tolist()
+
+
+STAND_IN = Path(__file__).resolve().parents[2] / "shared" / "wikipedia" / "train-00000-of-00001.mini.parquet"
+
+
+@pytest.mark.skipif(not STAND_IN.is_file(), reason="the stand-in for the Wikipedia file is not beside the project")
+def test_from_the_server_to_a_model_that_speaks(server, pinned, monkeypatch, tmp_path):
+    """Real articles are served, downloaded, cleaned and encoded; a model learns from them, is exported, and continues."""
+    pin(monkeypatch, server, STAND_IN.read_bytes())
+    monkeypatch.setenv("COURSE_CACHE", str(pinned.cache))
+    small = ["embed_size=32", "n_layers=1", "n_heads=2", "context=64", "eval_batches=5", "lr=0.003", "eval_interval=60"]
+    command = ["train", "--data", "wikipedia", "--out", str(tmp_path / "run"), "--wandb", "disabled", "--device", "cpu"]
+    main([*command, "--train-iters", "60", "--set", "vocab_size=8192", *small])
+    main(["export", "--checkpoint", str(tmp_path / "run" / "best.pt"), "--out", str(tmp_path / "model")])
+    assert server.asked == ["/file"]
+    rows = load_checkpoint(tmp_path / "run" / "latest.pt")["rows"]
+    assert rows[-1]["val_loss"] < rows[0]["val_loss"] - 0.5  # from ln 8192 towards the unigram
+    model, tokenizer = load_pretrained(folder=tmp_path / "model")
+    assert "".join(stream_text(model, tokenizer, PROMPT, 20, seed=0)).strip()
