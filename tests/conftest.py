@@ -1,30 +1,16 @@
 """What the tests share: one thread, a cache of their own, a small corpus and a small model."""
 
 import os
-import random
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch starts its threads: two cores are shared by several tests
 os.environ.setdefault("WANDB_MODE", "offline")
 
 import pytest
 import torch
+from articles import write_articles
 
 from helpers.device import Device
 from helpers.gpt import GPT, GPTConfig
-
-WORDS = "the a mountain river city stone old high cold small people house water snow road bridge is has near under of".split()
-
-
-def write_articles(path, n=120, seed=0):
-    """Write n short articles of random words to a text file, in the form of the shipped corpus."""
-    rng = random.Random(seed)
-
-    def sentence():
-        return " ".join(rng.choices(WORDS, k=rng.randint(5, 12))).capitalize() + "."
-
-    articles = [f"Place {i}\n" + "\n".join(" ".join(sentence() for _ in range(4)) for _ in range(2)) for i in range(n)]
-    path.write_text("\n\n".join(articles) + "\n", encoding="utf-8")
-    return path
 
 
 def pytest_terminal_summary(terminalreporter):

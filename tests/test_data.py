@@ -7,7 +7,7 @@ import lzma
 
 import numpy as np
 import pytest
-from conftest import write_articles
+from articles import write_articles
 
 from helpers.data import DATA, ENCYCLOPEDIA, is_validation, load_corpus, read_articles, source_files
 from helpers.tokenizer import Tokenizer

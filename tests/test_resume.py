@@ -11,7 +11,7 @@ import time
 
 import pytest
 import torch
-from conftest import write_articles
+from articles import write_articles
 from train_script import break_off, finish, read_log, same, start, train_small
 
 from helpers import training
