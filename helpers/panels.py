@@ -1,9 +1,7 @@
 """Live panels for the notebooks; where no widgets run (web pages, slides, tests) a static picture stands for each."""
 
 import asyncio
-import base64
 import html
-import io
 import textwrap
 import warnings
 
@@ -14,7 +12,7 @@ from IPython.display import display
 
 from helpers.data import PROMPT
 from helpers.generation import generate, next_token_probs, prompt_notes, stream_text, stream_tokens
-from helpers.plots import bars, heatmap
+from helpers.plots import bars, heatmap, png
 
 
 class AttentionView:
@@ -52,11 +50,10 @@ class AttentionView:
         ax.set(title=f"layer {layer}, head {head}", xlabel="key: taken from", ylabel="query: who looks")
         share, most = matrix[-1].max(), matrix[-1].argmax()
         alt = f"Layer {layer}, head {head}: {self.tokens[-1]!r} takes most from {self.tokens[most]!r}, {share:.2f}."
-        png = base64.b64encode(_png(fig)).decode("ascii")
-        self.picture.value = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}">'
+        self.picture.value = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png(fig)}">'
 
     def grid(self):
-        """Return the PNG of all heads of all layers side by side: a row of small squares for each layer."""
+        """Return a PNG (base64) of all heads of all layers side by side: a row of small squares for each layer."""
         n_layers, H, T, _ = self.weights.shape
         fig, axes = plt.subplots(n_layers, H, figsize=(1.15 * H + 1.6, 1.15 * n_layers + 1.3), squeeze=False)
         for (layer, head), ax in zip(torch.cartesian_prod(*map(torch.arange, (n_layers, H))).tolist(), axes.flat, strict=True):
@@ -71,7 +68,7 @@ class AttentionView:
         bar = fig.colorbar(axes[0, 0].images[0], ax=axes, shrink=0.5, aspect=30)
         bar.set_label("attention weight")
         fig.supxlabel(f"each square: {T} queries (rows) × {T} keys (columns)", fontsize=11)
-        return _png(fig)
+        return png(fig)
 
     def bundle(self):
         """Return (data, metadata) of the one output: the live view, a static picture, and its text."""
@@ -83,7 +80,7 @@ class AttentionView:
             f"On average over all heads the last token, {self.tokens[-1]!r}, takes from: {shares}."
         )
         view = ipywidgets.VBox([ipywidgets.HBox([self.layer, self.head]), self.picture])
-        data = {**view._repr_mimebundle_(), "image/png": base64.b64encode(self.grid()).decode("ascii"), "text/plain": alt}
+        data = {**view._repr_mimebundle_(), "image/png": self.grid(), "text/plain": alt}
         return data, {"alt": alt, "image/png": {"alt": alt}}
 
 
@@ -174,7 +171,7 @@ class GenerationPanel:
         self.bars.value = f'<table style="line-height: 1.2">{"".join(rows)}</table>'
 
     def static(self):
-        """Return a PNG that stands for the panel where no widgets run, and its alt text."""
+        """Return a PNG (base64) that stands for the panel where no widgets run, and its alt text."""
         prompt, settings = self.prompt.value, self.settings()
         idx = torch.tensor([self.tokenizer.encode(prompt)], device=self.model.position_embedding.weight.device)
         with torch.inference_mode():
@@ -192,15 +189,15 @@ class GenerationPanel:
         alt = f"A panel that continues a prompt. After {prompt!r} the likeliest next token is {names[0]!r}, {values[0]:.2f}."
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # a script that the font has not
-            return _png(fig), f"{alt} One continuation: {text!r}"
+            return png(fig), f"{alt} One continuation: {text!r}"
 
     def bundle(self):
         """Return (data, metadata) of the one output: the live panel, a static picture, and its text."""
-        png, alt = self.static()
+        picture, alt = self.static()
         sliders = [ipywidgets.VBox([self.temperature, self.top_k]), ipywidgets.VBox([self.top_p, self.length])]
         buttons = ipywidgets.HBox([self.start_button, self.stop_button])
         view = ipywidgets.VBox([self.prompt, ipywidgets.HBox(sliders), buttons, self.message, self.text, self.bars])
-        data = {**view._repr_mimebundle_(), "image/png": base64.b64encode(png).decode("ascii"), "text/plain": alt}
+        data = {**view._repr_mimebundle_(), "image/png": picture, "text/plain": alt}
         return data, {"alt": alt, "image/png": {"alt": alt}}
 
 
@@ -208,10 +205,3 @@ def generation_panel(model, tokenizer, prompt=PROMPT):
     """Display a `GenerationPanel`: the model continues what you type, with the settings of the sliders."""
     data, metadata = GenerationPanel(model, tokenizer, prompt).bundle()
     display(data, raw=True, metadata=metadata)
-
-
-def _png(fig):
-    picture = io.BytesIO()
-    fig.savefig(picture, format="png", bbox_inches="tight", metadata={"Software": None})
-    plt.close(fig)
-    return picture.getvalue()

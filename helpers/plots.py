@@ -1,14 +1,11 @@
 """The figures that the notebooks share, in one style, each with a text for those who cannot see it."""
 
 import base64
-import csv
 import io
-import threading
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from IPython.display import display
-from matplotlib.figure import Figure
 
 # Okabe and Ito 2008: eight colours that colour-blind readers can tell apart.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -24,14 +21,19 @@ plt.rcParams.update({
 })  # fmt: skip
 
 
+def png(fig):
+    """Return a figure as a PNG in base64, as Jupyter's outputs hold it, and close it."""
+    picture = io.BytesIO()
+    fig.savefig(picture, format="png", bbox_inches="tight", metadata={"Software": None})
+    plt.close(fig)
+    return base64.b64encode(picture.getvalue()).decode("ascii")
+
+
 def show(fig, alt):
     """Display a figure with `alt`, a sentence or two that say what it shows, for screen readers and text-only pages."""
     if not alt.strip():
         raise ValueError("A figure needs an alt text: say in a sentence what it shows.")
-    picture = io.BytesIO()
-    fig.savefig(picture, format="png", bbox_inches="tight", metadata={"Software": None})
-    plt.close(fig)
-    data = {"image/png": base64.b64encode(picture.getvalue()).decode("ascii"), "text/plain": alt}
+    data = {"image/png": png(fig), "text/plain": alt}
     display(data, raw=True, metadata={"alt": alt, "image/png": {"alt": alt}})
 
 
@@ -180,52 +182,3 @@ def cache_steps(ax, prompt, n, *, cached):
     ax.set(xlabel="token", ylabel="step", ylim=(n + 0.6, 0.4), yticks=range(1, n + 1), xticks=range(1, prompt + n))
     ax.grid(False)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=11)
-
-
-def losses(ax, rows, marks):
-    """Draw training and validation loss of the rows of a log, and landmarks as lines; marks: {name: nats per token}."""
-    seen = [row for row in rows if row["train_loss"]]
-    for name, some, column, color in (("training", seen, "train_loss", SKY), ("validation", rows, "val_loss", BLUE)):
-        steps, values = [int(row["iteration"]) for row in some], [float(row[column]) for row in some]
-        ax.plot(steps, values, "o-", markersize=4, label=name, color=color)
-    for i, (name, loss) in enumerate(sorted(marks.items(), key=lambda mark: mark[1])):
-        ax.axhline(loss, color=BLACK, lw=1, ls="--", zorder=1)
-        where = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center", "fontsize": 11, "zorder": 1.5}
-        ax.text(0.99 - 0.16 * (i % 3), loss, name, **where, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
-    ax.set(xlabel="iteration (steps of the optimiser)", ylabel="loss (nats per token)", title="Loss, and the landmarks")
-    ax.legend(loc="center right")
-
-
-class LivePlot:
-    """Within it the losses of a growing log.csv are drawn anew by a thread whenever the file has changed."""
-
-    def __init__(self, path, marks):
-        self.path, self.marks, self.done = Path(path), marks, threading.Event()
-
-    def __enter__(self):
-        self.handle = display(*self._draw(), raw=True, metadata=self.metadata, display_id=True)
-        self.thread = threading.Thread(target=self._watch, daemon=True)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.done.set()
-        self.thread.join()
-        self.handle.update(*self._draw(), raw=True, metadata=self.metadata)
-
-    def _changed(self):
-        return self.path.stat().st_mtime_ns if self.path.exists() else None
-
-    def _watch(self):
-        while not self.done.wait(0.5):
-            if self._changed() != self.drawn:
-                self.handle.update(*self._draw(), raw=True, metadata=self.metadata)
-
-    def _draw(self):
-        self.drawn, fig, png = self._changed(), Figure(figsize=(8, 4)), io.BytesIO()
-        rows = csv.DictReader(self.path.read_text(encoding="utf-8").splitlines()) if self.drawn else []
-        losses(fig.subplots(), list(rows), self.marks)
-        fig.savefig(png, format="png", metadata={"Software": None})
-        alt = "Training and validation loss of the run so far against the iteration, with the landmarks of its text."
-        self.metadata = {"alt": alt, "image/png": {"alt": alt}}
-        return ({"image/png": base64.b64encode(png.getvalue()).decode("ascii"), "text/plain": alt},)

@@ -85,6 +85,15 @@ def test_every_number_in_prose_is_tied_to_a_value(path):
 
 
 @notebooks
+def test_what_is_declared_a_plan_is_no_fact(path):
+    """Minutes that we plan for, settings to try, and the numbers of sections and exercises that exist; nothing else."""
+    cells = [cell for cell in read(path).cells if cell.cell_type == "markdown"]
+    headings = {n for c in cells for n in re.findall(r"^##+ (?:Exercise )?(\d+\.\d+)", c.source, re.MULTILINE)}
+    plans = [item for c in cells for item in c.metadata.get("claims", {}).items() if item[1].startswith("plan")]
+    assert [p for p in plans if p[0] not in headings and not re.search("minute|setting", p[1])] == []
+
+
+@notebooks
 def test_a_number_that_parts_from_its_value_is_noticed(path):
     """Each number of the prose in turn is altered, and `untied_claims` must find it."""
     notebook = read(path)
