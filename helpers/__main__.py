@@ -1,4 +1,4 @@
-"""The command line: `python -m helpers train / generate / evaluate / export / data / doctor / bench` (see --help of each)."""
+"""The command line: `python -m helpers train / generate / evaluate / export / data / doctor / …` (see --help of each)."""
 
 import argparse
 import ast
@@ -13,6 +13,8 @@ from helpers.device import pick_device
 from helpers.gpt import GPTConfig
 from helpers.presets import PRESETS
 from helpers.recipe import TrainConfig
+from helpers.site import add_command as site_command
+from helpers.slides import add_commands as slide_commands
 from helpers.wikipedia import cleaning_report
 
 RUNS = DATA.parent / "runs"
@@ -139,6 +141,13 @@ def doctor(args):
     sys.exit(1 if doctor() else 0)
 
 
+def grade(args):
+    """Check a folder of students' notebooks."""
+    from helpers.grading import grade
+
+    grade(args.folder, args.out, args.seconds)
+
+
 def bench(args):
     """Measure speed against other implementations."""
     from helpers.bench import TASKS, bench
@@ -205,8 +214,18 @@ def parser():
 
     command(doctor, "check packages, device, memory and disk; name each problem with its remedy")
 
+    c = command(grade, "run the checks over a folder of students' notebooks and write a table (CSV)")
+    c.add_argument("folder", help="holds a folder for each student, or notebooks named after them")
+    c.add_argument(
+        "--out", default="grades.csv", help="the table: student, notebook, exercise, state, mistake, answer (grades.csv)"
+    )
+    c.add_argument("--seconds", type=int, default=900, help="the most that one notebook may take; a cell, a third of it (900)")
+
     c = command(bench, "measure speed against Hugging Face and SentencePiece, as ratios")
     c.add_argument("task", nargs="*", help='for example "train tiny" (all)')
+
+    slide_commands(command)
+    site_command(command)
     return top
 
 

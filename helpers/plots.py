@@ -1,11 +1,14 @@
 """The figures that the notebooks share, in one style, each with a text for those who cannot see it."""
 
 import base64
+import csv
 import io
+import threading
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from IPython.display import display
+from matplotlib.figure import Figure
 
 # Okabe and Ito 2008: eight colours that colour-blind readers can tell apart.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -171,6 +174,15 @@ def before_after(ax, labels, before, after, *, numbers="{:.1%}"):
     ax.set_ylim(len(labels) - 0.4, -0.6)  # whatever axes it shares
 
 
+def befores_afters(labels, before, afters, *, xlabel):
+    """Return a figure with a panel for each of afters ({title: values}), as `before_after` draws it."""
+    fig, axes = plt.subplots(1, len(afters), figsize=(11, 4.4), sharey=True, sharex=True)
+    for ax, (title, after) in zip(axes, afters.items(), strict=True):
+        before_after(ax, labels, before, after)
+        ax.set(title=title, xlabel=xlabel)
+    return fig
+
+
 def cache_steps(ax, prompt, n, *, cached):
     """Draw n steps of generation as rows of tokens: those computed in the step, and those read from the cache."""
     for step in range(n):
@@ -182,3 +194,54 @@ def cache_steps(ax, prompt, n, *, cached):
     ax.set(xlabel="token", ylabel="step", ylim=(n + 0.6, 0.4), yticks=range(1, n + 1), xticks=range(1, prompt + n))
     ax.grid(False)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=11)
+
+
+def losses(ax, rows, marks):
+    """Draw training and validation loss of the rows of a log, and landmarks as lines; marks: {name: nats per token}."""
+    seen = [row for row in rows if row["train_loss"]]
+    for name, some, column, color in (("training", seen, "train_loss", SKY), ("validation", rows, "val_loss", BLUE)):
+        steps, values = [int(row["iteration"]) for row in some], [float(row[column]) for row in some]
+        ax.plot(steps, values, "o-", markersize=4, label=name, color=color)
+    for loss in marks.values():
+        ax.axhline(loss, color=BLACK, lw=1, ls="--", zorder=1)
+    (low, high), place = ax.get_ylim(), float("-inf")
+    for name, loss in sorted(marks.items(), key=lambda mark: mark[1]):
+        place = max(loss, place + 0.07 * (high - low))  # names of neighbours must not overlap
+        ax.text(1.01, place, name, transform=ax.get_yaxis_transform(), va="center", fontsize=12)
+    ax.set(xlabel="iteration (steps of the optimiser)", ylabel="loss (nats per token)", title="Loss, and the landmarks")
+    ax.legend(loc="center right")
+
+
+class LivePlot:
+    """Within it the losses of a growing log.csv are drawn anew by a thread whenever the file has changed."""
+
+    def __init__(self, path, marks):
+        self.path, self.marks, self.done = Path(path), marks, threading.Event()
+
+    def __enter__(self):
+        self.handle = display(*self._draw(), raw=True, metadata=self.metadata, display_id=True)
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.thread.join()
+        self.handle.update(*self._draw(), raw=True, metadata=self.metadata)
+
+    def _changed(self):
+        return self.path.stat().st_mtime_ns if self.path.exists() else None
+
+    def _watch(self):
+        while not self.done.wait(0.5):
+            if self._changed() != self.drawn:
+                self.handle.update(*self._draw(), raw=True, metadata=self.metadata)
+
+    def _draw(self):
+        self.drawn, fig, picture = self._changed(), Figure(figsize=(8, 4)), io.BytesIO()
+        rows = csv.DictReader(self.path.read_text(encoding="utf-8").splitlines()) if self.drawn else []
+        losses(fig.subplots(), list(rows), self.marks)
+        fig.savefig(picture, format="png", metadata={"Software": None})
+        alt = "Training and validation loss of the run so far against the iteration, with the landmarks of its text."
+        self.metadata = {"alt": alt, "image/png": {"alt": alt}}
+        return ({"image/png": base64.b64encode(picture.getvalue()).decode("ascii"), "text/plain": alt},)

@@ -12,11 +12,12 @@ import nbformat
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
+SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("0*.ipynb"))
 NUMBER = re.compile(r"(?<![\w.,/-])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?!\w)")
 # What is no claim: code, formulas, addresses, HTML, the numbering of headings and lists, notebooks, years of papers.
 NOT_PROSE = re.compile(
     r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]+\$|\]\([^)]*\)|<[^>]+>"
-    r"|^#+ [\d.]+|^ *\d+\. |[Nn]otebooks? \d\d\b(?:(?:, | and | to )\d\d\b)*|\*\*\d\d\*\*|\b(?:19|20)\d\d\b",
+    r"|^#+ [\d.]+|^ *\d+\. |\bHint \d\b|[Nn]otebooks? \d\d\b(?:(?:, | and | to )\d\d\b)*|\*\*\d\d\*\*|\b(?:19|20)\d\d\b",
     re.DOTALL | re.MULTILINE,
 )
 

@@ -1,6 +1,7 @@
 """The shared figures: every one carries its alt text, the map marks its notebook, labels and numbers are in their places."""
 
 import base64
+import threading
 
 import matplotlib
 
@@ -71,3 +72,33 @@ def test_bars_stand_in_order_with_their_values():
     assert [round(p.get_width(), 3) for p in ax.patches] == [0.5, 0.125] and ax.yaxis_inverted()
     assert {"50.0%", "12.5%"} <= {t.get_text() for t in ax.texts}
     plt.close(fig)
+
+
+ROWS = ["iteration,train_loss,val_loss", "0,,7.6", "100,6.4,5.6"]
+
+
+def test_losses_draws_both_curves_and_the_landmarks():
+    """A row without a training loss is a point of the validation curve only; each landmark is a line with its name."""
+    fig, ax = plt.subplots()
+    plots.losses(ax, [dict(zip(ROWS[0].split(","), row.split(","), strict=True)) for row in ROWS[1:]], {"bigram": 4.6})
+    training, validation, bigram = ax.lines
+    assert list(training.get_xdata()) == [100] and list(validation.get_ydata()) == [7.6, 5.6]
+    assert bigram.get_ydata()[0] == 4.6 and ax.texts[0].get_text() == "bigram"
+    plt.close(fig)
+
+
+def test_live_plot_draws_again_when_the_file_has_changed(tmp_path, monkeypatch):
+    """It begins without a file, follows it while it grows, and ends with the last state and its thread."""
+    seen, changed = [], threading.Event()
+
+    class Handle:
+        def update(self, data, raw, metadata):
+            seen.append((data["image/png"], metadata["image/png"]["alt"]))
+            changed.set()
+
+    monkeypatch.setattr(plots, "display", lambda *args, **options: Handle())
+    with plots.LivePlot(tmp_path / "log.csv", {"bigram": 4.6}) as live:
+        (tmp_path / "part").write_text("\n".join(ROWS), encoding="utf-8")
+        (tmp_path / "part").replace(tmp_path / "log.csv")
+        assert changed.wait(30)
+    assert len(seen) >= 2 and seen[0] == seen[-1] and "loss" in seen[0][1] and not live.thread.is_alive()
