@@ -99,11 +99,11 @@ class GenerationPanel:
 
     def __init__(self, model, tokenizer, prompt=PROMPT):
         self.model, self.tokenizer, self.task = model, tokenizer, None
-        wide = ipywidgets.Layout(width="95%")
+        wide, label = ipywidgets.Layout(width="95%"), {"description_width": "6em"}
         counts = [*((str(k), k) for k in (1, 2, 5, 10, 20, 50, 100, 200, 500)), ("all", 0)]
-        self.prompt = ipywidgets.Textarea(prompt, description="prompt", rows=2, layout=wide)
-        self.temperature = ipywidgets.FloatSlider(0.8, min=0, max=2, step=0.05, description="temperature")
-        self.top_k = ipywidgets.SelectionSlider(options=counts, value=50, description="top-k")
+        self.prompt = ipywidgets.Textarea(prompt, description="prompt", rows=2, layout=wide, style=label)
+        self.temperature = ipywidgets.FloatSlider(0.8, min=0, max=2, step=0.05, description="temperature", style=label)
+        self.top_k = ipywidgets.SelectionSlider(options=counts, value=50, description="top-k", style=label)
         self.top_p = ipywidgets.FloatSlider(0.95, min=0.05, max=1, step=0.05, description="top-p")
         self.length = ipywidgets.IntSlider(60, min=10, max=300, step=10, description="length")
         self.start_button = ipywidgets.Button(description="Generate", button_style="primary")

@@ -204,12 +204,21 @@ def place(target, source):
     if path.parent == Path("helpers") and path.suffix == ".py":
         return path.with_suffix(".rst")
     if target.is_dir():
-        return path / "README.md"
+        own = [file for name in ("README.md", "*.md", "*.ipynb") for file in sorted(target.glob(name))]
+        return path / own[0].name if own else listing(target, source / path / "README.md").relative_to(source)
     pages = [pattern for patterns in PARTS.values() for pattern in patterns]
     if target.is_file() and not any(path.match(pattern) for pattern in pages):
         (source / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(target, source / path)
     return path
+
+
+def listing(folder, page):
+    """Write a page with the names of the files of a folder that has no page of its own, and return its path."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    names = "\n".join(f"- `{file.name}`" for file in sorted(folder.iterdir()) if file.is_file())
+    page.write_text(f"---\norphan: true\n---\n# `{folder.name}/`\n\n{names}\n", encoding="utf-8")
+    return page
 
 
 def add_command(command):

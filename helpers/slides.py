@@ -54,7 +54,7 @@ def make_deck(path, out):
         else:
             cell.source = projected(cell.source)
             cell.outputs = [piece for output in cell.outputs for piece in in_pieces(output)]
-    body, _ = SlidesExporter(template_file=str(DECK / "deck.html.j2")).from_notebook_node(notebook)
+    body, _ = SlidesExporter(template_file=str(DECK / "deck.html.j2"), exclude_anchor_links=True).from_notebook_node(notebook)
     deck = Path(out) / f"{Path(path).stem}.html"
     deck.write_text(body, encoding="utf-8")
     return deck

@@ -1,3 +1,7 @@
 """Changes to the solutions that change nothing in what they return: {exercise: {change: why nothing changes}}."""
 
-EQUIVALENT = {}
+EQUIVALENT = {
+    "split_articles": {
+        "number < share * 2 ** 64 -> number <= share * 2 ** 64": "no title is known whose hash equals the bound exactly",
+    },
+}

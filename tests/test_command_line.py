@@ -186,7 +186,9 @@ def test_data_trains_a_tokenizer(articles_file, tmp_path, capsys):
     assert Tokenizer.load(out).vocab_size == 320
 
 
-@pytest.mark.parametrize("command", ["train", "generate", "evaluate", "export", "data", "doctor", "bench"])
+@pytest.mark.parametrize(
+    "command", ["train", "generate", "evaluate", "export", "data", "doctor", "grade", "slides", "handout", "site", "bench"]
+)
 def test_every_option_is_explained(command, capsys):
     """--help of each command names a purpose, and no option goes without a word."""
     with pytest.raises(SystemExit) as stop:

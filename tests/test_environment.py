@@ -28,9 +28,20 @@ TOOLS = {
     "nbval": "runs the notebooks and compares their outputs (a plugin of pytest)",
     "nbstripout": "makes saved notebooks reproducible (a command)",
     "pytest-xdist": "runs the tests on several cores (a plugin of pytest)",
+    "myst-nb": "makes pages of notebooks (an extension of Sphinx)",
+    "sphinx-book-theme": "the look of the website",
+    "sphinx-revealjs": "carries reveal.js, which shows the slides",
+    "jupyter-server-mathjax": "carries MathJax, which sets the formulas on slides and pages",
+    "axe-playwright-python": "carries axe-core, which judges whether pages can be read by everybody",
     "ruff": "checks and formats the code (a command)",
 }
-MODULES = {"pyyaml": "yaml", "pytest-xdist": "xdist", "ipython": "IPython"}  # whose module is not called like the package
+MODULES = {
+    "pyyaml": "yaml",
+    "pytest-xdist": "xdist",
+    "ipython": "IPython",
+    "pillow": "PIL",
+    "myst-nb": "myst_nb",
+}  # whose module is not called like the package
 
 PLATFORMS = {
     "Linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},

@@ -110,6 +110,13 @@ def test_a_changed_solution_is_not_correct(notebook, name):
     assert passed == set(EQUIVALENT.get(name, {}))
 
 
+def test_no_module_hides_a_check():
+    """`checks.NAME` is the check, and no file of that name; an unknown name gets a sentence that names the known ones."""
+    assert all(getattr(checks, name) is check for (_, name), check in EXERCISES.items())
+    with pytest.raises(AttributeError, match=r"There is no check named nonsense. There are: mean,"):
+        checks.nonsense  # noqa: B018
+
+
 def test_strict_raises(monkeypatch, capsys):
     """With COURSE_STRICT=1 a check that isn't met raises its sentence; without, it prints it."""
     check = next(iter(EXERCISES.values()))

@@ -36,7 +36,7 @@ def rows(tmp_path_factory):
     write(folder / "fred.ipynb", "print('another course')")
     write(folder / "gus.ipynb", RIGHT, *[STUBBORN] * 5)
     (folder / "hal.ipynb").write_text("no notebook", encoding="utf-8")
-    main(["grade", str(folder), "--out", str(folder / "grades.csv"), "--seconds", "45"])
+    main(["grade", str(folder), "--out", str(folder / "grades.csv"), "--seconds", "75"])
     with open(folder / "grades.csv", encoding="utf-8", newline="") as stream:
         return {(row["student"], row["exercise"]): row for row in csv.DictReader(stream)}
 

@@ -17,8 +17,8 @@ pytest_plugins = ["browser"]
 DESK, PHONE = (1280, 900), (390, 844)
 READY = """async () => {  // every formula is typeset
     if (!document.querySelector(".math")) return;
-    while (!window.MathJax?.Hub?.config?.jax) await new Promise(done => setTimeout(done, 50));
-    await new Promise(done => MathJax.Hub.Queue(done));
+    while (!window.MathJax?.Hub?.Register) await new Promise(done => setTimeout(done, 50));
+    await new Promise(done => MathJax.Hub.Register.StartupHook("End", done));
 }"""
 FAULTS = """() => {
     const faults = [], root = document.documentElement, text = e => e.outerHTML.slice(0, 150);
@@ -27,7 +27,7 @@ FAULTS = """() => {
         if (!e.alt.trim()) faults.push(`without alt text: ${text(e)}`);
         if (e.complete && !e.naturalWidth) faults.push(`no picture: ${text(e)}`);
     }
-    for (const e of document.querySelectorAll(".math")) {
+    for (const e of document.querySelectorAll(".math.notranslate")) {
         const drawn = e.querySelector(".MathJax");
         if (!drawn?.offsetWidth || e.querySelector(".merror, .MathJax_Error")) faults.push(`formula not drawn: ${text(e)}`);
     }
@@ -216,17 +216,18 @@ def test_the_alt_text_of_a_figure_is_that_of_the_notebook(site):
 def test_every_page_is_sound_in_a_browser(site, pages, chromium, size):
     """No request outside, no error, nothing wider than the window, alt texts, formulas drawn, nothing serious for axe-core."""
     faults = []
-    with served(site[0]) as address:
+    with served(site[0]) as address, open_page(chromium, *size) as page:
+        page.set_default_timeout(180_000)  # a machine may be busy
         for name in pages:
-            with open_page(chromium, *size) as page:
-                page.goto(f"{address}/{name}")
-                page.evaluate(READY)
-                found = page.evaluate(FAULTS) + violations(page)
-                if size == DESK:
-                    page.emulate_media(color_scheme="dark")
-                    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-                    found += [f"in the dark: {fault}" for fault in violations(page)]
-                faults += [f"{name}: {fault}" for fault in found]
+            page.emulate_media(color_scheme="light")
+            page.goto(f"{address}/{name}")
+            page.evaluate(READY)
+            found = page.evaluate(FAULTS) + violations(page)
+            if size == DESK:
+                page.emulate_media(color_scheme="dark")
+                page.wait_for_function("document.documentElement.dataset.theme == 'dark'")
+                found += [f"in the dark: {fault}" for fault in violations(page)]
+            faults += [f"{name}: {fault}" for fault in found]
     assert faults == []
 
 
@@ -235,7 +236,7 @@ def test_every_page_is_sound_in_a_browser(site, pages, chromium, size):
     [
         ('<div style="width: 2000px">wide</div>', "wider than the window"),
         ("<img src=\"data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>\">", "without alt text"),
-        ('<span class="math">\\(x\\)</span>', "formula not drawn"),
+        ('<span class="math notranslate">\\(x\\)</span>', "formula not drawn"),
         ("<button></button>", "button-name"),
         ('<p style="color: #bbb">pale</p>', "color-contrast"),
     ],
@@ -260,26 +261,32 @@ def test_search_finds_a_word(site, chromium):
 
 
 def test_the_button_turns_the_page_dark(site, chromium):
-    """The button goes through the themes of the page, and the choice holds on the next one."""
+    """The menu of the button offers three modes, and the choice holds on the next page."""
     with served(site[0]) as address, open_page(chromium, *PHONE) as page:
         page.goto(f"{address}/index.html")
         background, seen = "getComputedStyle(document.body).backgroundColor", {}
-        for _ in range(3):
+        for mode in ("auto", "light", "dark"):
             page.locator(".theme-switch-button:visible").click()
-            seen[page.evaluate("document.documentElement.dataset.mode")] = page.evaluate(background)
-        assert set(seen) == {"auto", "light", "dark"} and seen["dark"] != seen["light"]
-        while page.evaluate("document.documentElement.dataset.mode") != "dark":
-            page.locator(".theme-switch-button:visible").click()
+            page.locator(f".theme-change-button[data-mode={mode}]:visible").click()
+            assert page.evaluate("document.documentElement.dataset.mode") == mode
+            seen[mode] = page.evaluate(background)
+        assert seen["dark"] != seen["light"] == seen["auto"]
         page.goto(f"{address}/notebooks/glossary.html")
         assert page.evaluate(background) == seen["dark"]
 
 
 def test_a_link_of_the_readme_is_followed_to_a_copied_file(tmp_path):
     """A link to a file that is no page takes the file along; one to a module or a folder leads to its page."""
-    text = "[a](LICENSE) [b](helpers/gpt.py) [c](data) [d](helpers) [e](https://example.org) [f](#presets)"
+    text = "[a](LICENSE) [b](helpers/gpt.py) [c](data) [d](helpers) [e](https://example.org) [f](#presets) [g](tests)"
     linked = builder.relink(text, builder.ROOT, tmp_path)
-    assert (tmp_path / "LICENSE").is_file()
-    assert (
-        linked
-        == "[a](LICENSE) [b](helpers/gpt.rst) [c](data/README.md) [d](helpers/index.md) [e](https://example.org) [f](#presets)"
-    )
+    assert (tmp_path / "LICENSE").is_file() and "test_site.py" in (tmp_path / "tests/README.md").read_text(encoding="utf-8")
+    led = [
+        "LICENSE",
+        "helpers/gpt.rst",
+        "data/README.md",
+        "helpers/index.md",
+        "https://example.org",
+        "#presets",
+        "tests/README.md",
+    ]
+    assert linked == " ".join(f"[{letter}]({target})" for letter, target in zip("abcdefg", led, strict=True))

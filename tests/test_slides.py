@@ -25,6 +25,7 @@ LOOK = r"""least => {
   const faults = new Set(), eyes = document.createElement("style");
   eyes.textContent = "* { transition: none !important }";
   document.head.append(eyes);
+  document.querySelectorAll("details").forEach(answer => answer.open = true);
   const letters = e => parseFloat(getComputedStyle(e).fontSize);
   const look = () => {
     const slide = Reveal.getCurrentSlide(), room = slide.getBoundingClientRect(), style = getComputedStyle(slide);
@@ -76,7 +77,7 @@ def test_every_slide_can_be_read(path, folder, chromium):
         assert page.evaluate(LOOK, LEAST) == []
         title = cells[0].source.split("\n")[0].removeprefix("# ")
         assert page.title() == f"{title} · slides" and page.locator("section.title h1").text_content() == title
-        assert page.locator("aside.notes").count() == len(notes) >= 3
+        assert page.locator("aside.notes").count() == len(notes) >= 1
         least, most = SLIDES.get(path.stem[:2], (25, 45))
         assert least <= page.evaluate("Reveal.getTotalSlides()") <= most
         if path.stem[:2] != "01":

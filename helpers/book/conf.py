@@ -16,6 +16,7 @@ nb_ipywidgets_js = {}  # live panels are shown as the picture that was saved wit
 myst_enable_extensions = ["dollarmath", "html_image"]
 myst_dmath_double_inline = True
 myst_heading_anchors = 4
+myst_update_mathjax = False  # it knows MathJax 3 only
 suppress_warnings = ["myst.header"]  # "### Recall" may follow a title at once
 
 default_role = "py:obj"  # `names` in docstrings are links where there is something to link to
@@ -32,11 +33,17 @@ html_context = {"default_mode": "auto"}
 html_domain_indices = html_use_index = False
 html_show_copyright = html_show_sphinx = False
 html_favicon = "static/favicon.svg"
-html_theme_options = {"use_fullscreen_button": False, "show_toc_level": 2, "navbar_persistent": []}
+html_theme_options = {"use_fullscreen_button": False, "show_toc_level": 2, "navbar_persistent": [], "footer_content_items": []}
 mathjax_path = "MathJax.js"
 mathjax2_config = {
     "config": ["TeX-AMS-MML_HTMLorMML-full.js"],
-    "HTML-CSS": {"availableFonts": ["STIX-Web"], "webFont": "STIX-Web", "imageFont": None, "preferredFont": None},
+    "HTML-CSS": {
+        "availableFonts": [],
+        "webFont": "STIX-Web",
+        "imageFont": None,
+        "styles": {"@font-face": {"font-family": "MathJax_Blank", "src": "local('none')"}},  # as shipped, a failing request
+    },
+    "tex2jax": {"processClass": "math"},  # nothing but what MyST took for a formula
     "messageStyle": "none",
 }
 

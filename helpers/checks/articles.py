@@ -117,6 +117,14 @@ def _(articles, share):
 
 
 @split_articles.mistake(
+    "the end of the list", "Who comes last is chance, or worse, the subject. What of the article could decide?"
+)
+def _(articles, share):
+    n = round((1 - share) * len(articles))
+    return articles[:n], articles[n:]
+
+
+@split_articles.mistake(
     "a coin for each place",
     "The first article gets the first random number, whichever it is. Put another article first, and what happens?",
 )

@@ -31,7 +31,7 @@ def layers():
 
 def without_a_loop(function, x, W_qkv, W_proj, H):
     """Call the function with far fewer tensor operations than a loop over many heads needs."""
-    with Watch(most=100, loop=f"more than 100 tensor operations for {H} heads: is there a loop over the heads?"):
+    with Watch(most=400, loop=f"more than 400 tensor operations for {H} heads, as in a loop"):
         return function(x, W_qkv, W_proj, H)
 
 
@@ -150,6 +150,26 @@ def _(x, W_qkv, W_proj, H):
     B, T, C = x.shape
     q, k, v = (x @ W_qkv).view(B, T, 3, H, C // H).permute(2, 0, 3, 1, 4)
     return joined(attention(q, k, v, causal_mask(T)), W_proj)
+
+
+@multi_head.mistake(
+    "zeroed after the softmax",
+    "Right for one token. The future is zero, but it still stands in the denominators, and rows do not sum to one.",
+)
+def _(x, W_qkv, W_proj, H):
+    q, k, v = cut(x, W_qkv, H)
+    weights = (q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))).softmax(-1)
+    return joined(weights.tril() @ v, W_proj)
+
+
+@multi_head.mistake(
+    "heads attend to heads",
+    "With one head every token takes its own value: each token is alone. Over which two dimensions do the scores run?",
+)
+def _(x, W_qkv, W_proj, H):
+    B, T, _ = x.shape
+    q, k, v = (part.view(B, T, H, -1) for part in (x @ W_qkv).chunk(3, dim=-1))
+    return attention(q, k, v, causal_mask(H)).flatten(2) @ W_proj
 
 
 @multi_head.mistake(

@@ -34,10 +34,10 @@ def streams():
     ]
 
 
-def in_one_pass(function, q, k, v, block=16):
+def in_one_pass(function, q, k, v, *block):
     """Call the function, while k and v can be read in blocks only, each once, and no tensor has room for more."""
-    with OnePass(k, v, block=block):
-        return function(q, k, v) if block == 16 else function(q, k, v, block)
+    with OnePass(k, v, block=block[0] if block else 16):
+        return function(q, k, v, *block)
 
 
 def attend_in_blocks(q, k, v, block=16):
@@ -127,6 +127,17 @@ def _(largest, total, y, scores, v):
 
 
 @attend_in_blocks.mistake(
+    "the largest score not carried on",
+    "Right for a single block. With more, only the last one counts: which of the three things is the same before every block?",
+)
+@blockwise
+def _(largest, total, y, scores, v):
+    new = torch.maximum(largest, scores.max())
+    powers, shrink = (scores - new).exp(), (largest - new).exp()
+    return largest, shrink * total + powers.sum(), shrink * y + powers @ v
+
+
+@attend_in_blocks.mistake(
     "the block's largest score instead of the largest so far",
     "Right until a block's scores lie far below an earlier one: then the old sums are scaled up beyond what float32 holds.",
 )
@@ -193,13 +204,12 @@ def _(q, k, v, block=16):
 
 
 @attend_in_blocks.mistake(
-    "two passes",
-    "The answer is right, but keys are read twice: what would you do with the sums if the largest score came later?",
+    "all keys read before any value",
+    "The answer is right, but all scores are kept, or will be computed twice. Take in a block's values before the next keys.",
 )
 def _(q, k, v, block=16):
-    largest = max((some @ q).max() for some in k.split(block)) / math.sqrt(len(q))
-    total, y = 0.0, torch.zeros_like(q)
-    for some_k, some_v in zip(k.split(block), v.split(block), strict=True):
-        powers = (some_k @ q / math.sqrt(len(q)) - largest).exp()
-        total, y = total + powers.sum(), y + powers @ some_v
-    return y / total
+    scores = [some @ q / math.sqrt(len(q)) for some in k.split(block)]
+    largest = max(some.max() for some in scores)
+    powers = [(some - largest).exp() for some in scores]
+    y = sum(some @ some_v for some, some_v in zip(powers, v.split(block), strict=True))
+    return y / sum(some.sum() for some in powers)

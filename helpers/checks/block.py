@@ -7,8 +7,9 @@ from helpers.checks.attention_kernel import normal
 from helpers.checks.block_activation import compare_activations
 from helpers.checks.block_backward import rms_norm_backward
 from helpers.checks.block_both_ways import layer_norm_both
+from helpers.checks.block_dropped import pre_norm_block
 from helpers.checks.block_parts import block_parameters, swiglu
-from helpers.checks.block_wiring import parallel_block, pre_norm_block
+from helpers.checks.block_wiring import parallel_block
 from helpers.checks.marker import Exercise
 
 
@@ -38,8 +39,14 @@ def rms_norm(x, gain, eps=1e-5):
 rms_norm = Exercise(rms_norm, vectors)
 
 
+def unbiased(x):
+    """Return x.var(-1, keepdim=True), without its warning for one feature."""
+    return (x - x.mean(-1, keepdim=True)).square().sum(-1, keepdim=True) / (x.size(-1) - 1)
+
+
 @rms_norm.mistake(
-    "layer norm", "The mean of each token is taken off, and here it stays: what does your result give for a token of equal numbers?"
+    "layer norm",
+    "The mean of each token is taken off, and here it stays: what does your result give for a token of equal numbers?",
 )
 def _(x, gain, eps=1e-5):
     return F.layer_norm(x, gain.shape, gain, None, eps)
@@ -58,7 +65,7 @@ def _(x, gain, eps=1e-5):
     "Two things to look at: the mean, which stays here, and var, which divides by C - 1 (for one feature by zero).",
 )
 def _(x, gain, eps=1e-5):
-    return (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True) + eps).sqrt() * gain
+    return (x - x.mean(-1, keepdim=True)) / (unbiased(x) + eps).sqrt() * gain
 
 
 @rms_norm.mistake(
@@ -66,7 +73,7 @@ def _(x, gain, eps=1e-5):
     "var and std take the mean off, and divide by C - 1. Here it is the mean of the squares of the numbers themselves.",
 )
 def _(x, gain, eps=1e-5):
-    return x / (x.var(-1, keepdim=True) + eps).sqrt() * gain
+    return x / (unbiased(x) + eps).sqrt() * gain
 
 
 @rms_norm.mistake(
@@ -78,14 +85,16 @@ def _(x, gain, eps=1e-5):
 
 
 @rms_norm.mistake(
-    "no eps", "Right, except for a token of zeros, which becomes 0/0, and for tiny numbers: what keeps the divisor from being zero?"
+    "no eps",
+    "Right, except for a token of zeros, which becomes 0/0, and for tiny numbers: what keeps the divisor from being zero?",
 )
 def _(x, gain, eps=1e-5):
     return x / x.square().mean(-1, keepdim=True).sqrt() * gain
 
 
 @rms_norm.mistake(
-    "eps as a fixed number", "Right until the caller gives another eps: is the argument used, or a number written into the formula?"
+    "eps as a fixed number",
+    "Right until the caller gives another eps: is the argument used, or a number written into the formula?",
 )
 def _(x, gain, eps=1e-5):
     return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * gain
@@ -99,7 +108,8 @@ def _(x, gain, eps=1e-5):
 
 
 @rms_norm.mistake(
-    "the square of the mean", "First square, then take the mean: numbers of both signs cancel in the mean, and their squares don't."
+    "the square of the mean",
+    "First square, then take the mean: numbers of both signs cancel in the mean, and their squares don't.",
 )
 def _(x, gain, eps=1e-5):
     return x / (x.mean(-1, keepdim=True).square() + eps).sqrt() * gain
@@ -114,21 +124,24 @@ def _(x, gain, eps=1e-5):
 
 
 @rms_norm.mistake(
-    "normalised over the tokens", "One token's result changes with its neighbours: over which dimension are a token's own numbers?"
+    "normalised over the tokens",
+    "One token's result changes with its neighbours: over which dimension are a token's own numbers?",
 )
 def _(x, gain, eps=1e-5):
     return x / (x.square().mean(1, keepdim=True) + eps).sqrt() * gain
 
 
 @rms_norm.mistake(
-    "normalised over the batch", "One sequence's result changes with the others: over which dimension are a token's own numbers?"
+    "normalised over the batch",
+    "One sequence's result changes with the others: over which dimension are a token's own numbers?",
 )
 def _(x, gain, eps=1e-5):
     return x / (x.square().mean(0, keepdim=True) + eps).sqrt() * gain
 
 
 @rms_norm.mistake(
-    "one number for all tokens", "The mean runs over everything, so a loud token silences the others. Each token has its own mean."
+    "one number for all tokens",
+    "The mean runs over everything, so a loud token silences the others. Each token has its own mean.",
 )
 def _(x, gain, eps=1e-5):
     return x / (x.square().mean() + eps).sqrt() * gain

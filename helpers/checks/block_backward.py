@@ -4,7 +4,7 @@ import torch
 
 from helpers.checks.attention_kernel import normal
 from helpers.checks.marker import Exercise
-from helpers.checks.watch import Watch
+from helpers.checks.watch import NotAllowed, Watch
 
 AUTOGRAD = "autograd is asked for the gradients; here they are computed by hand"
 READY = "a finished norm is called; here it is written by hand"
@@ -12,8 +12,12 @@ FORBIDDEN = dict.fromkeys(("requires_grad", "set", "backward", "grad"), AUTOGRAD
 FORBIDDEN |= dict.fromkeys(("layer_norm", "native_layer_norm", "rms_norm"), READY)
 
 
+class FinishedNorm(NotAllowed):
+    """Raised inside a student's function, at the line that calls a norm which should be written."""
+
+
 def tokens():
-    """Return cases of x, gain, grad and perhaps eps: usual ones, the loss of one number, equal numbers, tiny ones, a large eps."""
+    """Return cases of x, gain, grad and perhaps eps: usual ones, a loss of one number, zeros, tiny numbers, a large eps."""
     sizes = (2, 3, 8), (1, 6, 4), (3, 3, 3), (2, 1, 5)
     made = [[normal(B, T, C, seed=C) + 1, normal(C, seed=C + 1), normal(B, T, C, seed=C + 2)] for B, T, C in sizes]
     x, gain, grad = made[0]
@@ -34,10 +38,14 @@ def tokens():
 
 def watched(function, names, *arguments):
     """Call the function without autograd or finished norms, and return its results by name."""
-    with Watch(FORBIDDEN):
-        got = function(*arguments)
+    try:
+        with Watch(FORBIDDEN):
+            got = function(*arguments)
+    except NotAllowed as error:
+        raise (FinishedNorm(READY) if READY in str(error) else error).with_traceback(error.__traceback__) from None
     if not isinstance(got, tuple | list) or len(got) != len(names):
-        what = f"{len(got)} things" if isinstance(got, tuple | list) else f"something else ({type(got).__name__})"
+        what = f"{len(got)} things" if isinstance(got, tuple | list) else f"one thing ({type(got).__name__})"
+        what = "None: is there a return?" if got is None else what
         raise TypeError(f"it should return a tuple of {len(names)}: {', '.join(names)}; it returned {what}")
     return dict(zip(names, got, strict=True))
 
@@ -161,7 +169,8 @@ rms_mistake(
 
 
 @rms_norm_backward.mistake(
-    "the backward pass of layer norm", "Both gradients belong to a norm that takes the mean off. What is normalised here, and how?"
+    "the backward pass of layer norm",
+    "Both gradients belong to a norm that takes the mean off. What is normalised here, and how?",
 )
 def _(grad, x, gain, eps=1e-5):
     x = x - mean(x)

@@ -39,9 +39,9 @@ def layer_norm_both(x, gain, bias, grad, eps=1e-5):
 layer_norm_both = Exercise(layer_norm_both, with_bias, run=in_order)
 
 
-def scale_of(x, eps, **how):
+def scale_of(x, eps, less=0):
     """Return the root of variance and eps of each token, (B, T, 1)."""
-    return (x.var(-1, keepdim=True, **(how or {"correction": 0})) + eps).sqrt()
+    return ((x - mean(x)).square().sum(-1, keepdim=True) / (x.size(-1) - less) + eps).sqrt()
 
 
 def back(h, normed, scale):
@@ -81,7 +81,7 @@ def back_mistake(name, nudge, **parts):
 norm_mistake(
     "the unbiased variance",
     "On (1, 7, 9, 15) the standard deviation is 5. var and std divide by C - 1 unless they are told otherwise.",
-    lambda x, eps: scale_of(x, eps, correction=1),
+    lambda x, eps: scale_of(x, eps, less=1),
 )
 norm_mistake(
     "the variance without the mean taken off",
@@ -92,6 +92,11 @@ norm_mistake(
     "eps outside the root",
     "Right for usual numbers; wrong where eps counts: is it added to the variance, or to its root?",
     lambda x, eps: scale_of(x, 0) + eps,
+)
+norm_mistake(
+    "the unbiased deviation, eps added to it",
+    "std() divides by C - 1, and epsilon belongs inside the root: first the variance, then epsilon, then the root.",
+    lambda x, eps: scale_of(x, 0, less=1) + eps,
 )
 norm_mistake(
     "no eps",
@@ -121,7 +126,11 @@ norm_mistake(
     lambda x, eps: (x.var(correction=0) + eps).sqrt(),
     lambda x: x.mean(),
 )
-back_mistake("no bias", "All gradients are right. One learned number is added to each feature at the end.", out=lambda k: k["normed"] * k["gain"])
+back_mistake(
+    "no bias",
+    "All gradients are right. One learned number is added to each feature at the end.",
+    out=lambda k: k["normed"] * k["gain"],
+)
 back_mistake(
     "the bias before the gain",
     "All gradients are right. In y = x̂ g + b, is the bias multiplied by the gain?",
@@ -149,7 +158,7 @@ back_mistake(
 )
 back_mistake(
     "not divided by the scale",
-    "Only the gradient of x is wrong. On the way forward there was a division: a token with a large spread gets a small gradient.",
+    "Only the gradient of x is wrong. Forward there was a division: a token with a large spread gets a small gradient.",
     x=lambda k: back(k["h"], k["normed"], 1),
 )
 back_mistake(
@@ -165,13 +174,26 @@ back_mistake(
 back_mistake(
     "sums for means",
     "Only the gradient of x is wrong. Each number is one of C in the mean and in the variance: where is that C?",
-    x=lambda k: (k["h"] - k["h"].sum(-1, keepdim=True) - k["normed"] * (k["h"] * k["normed"]).sum(-1, keepdim=True)) / k["scale"],
+    x=lambda k: (
+        (k["h"] - k["h"].sum(-1, keepdim=True) - k["normed"] * (k["h"] * k["normed"]).sum(-1, keepdim=True)) / k["scale"]
+    ),
 )
 back_mistake(
     "the gradients of gain and bias not summed",
     "Gain and bias serve all tokens of all sequences: their gradients have their shape, (C,), and collect from everywhere.",
     gain=lambda k: k["grad"] * k["normed"],
     bias=lambda k: k["grad"],
+)
+back_mistake(
+    "the gradients of gain and bias summed over everything",
+    "Each feature has a gain and a bias of its own: over batch and tokens there is a sum, over the features there is none.",
+    gain=lambda k: (k["grad"] * k["normed"]).sum(),
+    bias=lambda k: k["grad"].sum(),
+)
+back_mistake(
+    "one mean for all tokens on the way back",
+    "Only the gradient of x is wrong, and only where there are several tokens: mean() without a dimension mixes them.",
+    x=lambda k: (k["h"] - k["h"].mean() - k["normed"] * (k["h"] * k["normed"]).mean()) / k["scale"],
 )
 back_mistake(
     "the gradients of gain and bias summed over the batch only",
@@ -196,7 +218,22 @@ back_mistake(
 )
 
 
-@layer_norm_both.mistake("a finished norm", "The output is right. From memory means: a mean, a variance, a root, a gain and a bias.")
+@layer_norm_both.mistake(
+    "a finished norm", "The output is right. From memory means: a mean, a variance, a root, a gain and a bias."
+)
 def _(x, gain, bias, grad, eps=1e-5):
     _, *gradients = layer_norm_both.reference(x, gain, bias, grad, eps)
     return F.layer_norm(x, gain.shape, gain, bias, eps), *gradients
+
+
+@layer_norm_both.mistake("gradient of x returned last", "They are right, in another order: output, then x, gain and bias.")
+def _(x, gain, bias, grad, eps=1e-5):
+    out, grad_x, grad_gain, grad_bias = layer_norm_both.reference(x, gain, bias, grad, eps)
+    return out, grad_gain, grad_bias, grad_x
+
+
+@layer_norm_both.mistake("autograd", "Autograd is good for comparing. From memory means: h, and three ways back to x.")
+def _(x, gain, bias, grad, eps=1e-5):
+    inputs = [m.clone().requires_grad_() for m in (x, gain, bias)]
+    out = (inputs[0] - mean(inputs[0])) / scale_of(inputs[0], eps) * inputs[1] + inputs[2]
+    return out, *torch.autograd.grad(out, inputs, grad)

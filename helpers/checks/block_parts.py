@@ -3,13 +3,12 @@
 import torch
 from torch.nn import functional as F
 
-from helpers.block import Block
 from helpers.checks.attention_kernel import normal
 from helpers.checks.marker import Exercise
 
 
 def designs():
-    """Return cases of width, heads and perhaps the factor: ours, other factors, heads that don't divide, one head, narrow ones."""
+    """Return cases of width, heads and perhaps the factor: ours, other factors, heads that don't divide, one head."""
     made = [(384, 7), (12, 3), (48, 4, 1), (10, 3), (384, 7, 2), (64, 1, 4), (5, 4, 3), (6, 6, 6), (1, 1), (768, 12, 4)]
     labels = {(384, 7): "our GPT's block", (768, 12, 4): "as in GPT-2", (1, 1): "a stream of one number"}
     usual = "width {}, heads {}, {}"
@@ -34,14 +33,16 @@ def count(C, H, factor, inner=None, biases=1, norms=4, projections=3):
 
 
 @block_parameters.mistake(
-    "the inner width taken as C", "Right where the heads divide the width. How wide are seven heads side by side in a stream of 384?"
+    "the inner width taken as C",
+    "Right where the heads divide the width. How wide are seven heads side by side in a stream of 384?",
 )
 def _(embed_size, n_heads, ffn_factor=6):
     return count(embed_size, n_heads, ffn_factor, inner=embed_size)
 
 
 @block_parameters.mistake(
-    "the head size not rounded down", "Parameters come whole, and so do the numbers of a head: which division drops the remainder?"
+    "the head size not rounded down",
+    "Parameters come whole, and so do the numbers of a head: which division drops the remainder?",
 )
 def _(embed_size, n_heads, ffn_factor=6):
     return count(embed_size, n_heads, ffn_factor, inner=embed_size / n_heads * n_heads)
@@ -61,24 +62,31 @@ def _(embed_size, n_heads, ffn_factor=6):
     return count(embed_size, n_heads, ffn_factor, inner=embed_size // n_heads)
 
 
-@block_parameters.mistake("no biases in the linear layers", "A linear layer from m to n has weights, and something else: n of them.")
+@block_parameters.mistake(
+    "no biases in the linear layers", "A linear layer from m to n has weights, and something else: n of them."
+)
 def _(embed_size, n_heads, ffn_factor=6):
     return count(embed_size, n_heads, ffn_factor, biases=0)
 
 
 @block_parameters.mistake(
-    "no biases at all", "A linear layer and a norm have, besides their weights or gain, one more number for each that they put out."
+    "no biases at all",
+    "A linear layer and a norm have, besides their weights or gain, one more number for each that they put out.",
 )
 def _(embed_size, n_heads, ffn_factor=6):
     return count(embed_size, n_heads, ffn_factor, biases=0, norms=2)
 
 
-@block_parameters.mistake("the norms' biases forgotten", "Each norm has a gain and something that is added: you are short of 2 C.")
+@block_parameters.mistake(
+    "the norms' biases forgotten", "Each norm has a gain and something that is added: you are short of 2 C."
+)
 def _(embed_size, n_heads, ffn_factor=6):
     return count(embed_size, n_heads, ffn_factor, norms=2)
 
 
-@block_parameters.mistake("no norms", "The norms are hardly visible, and yet they learn: two of them, with a gain and a bias each.")
+@block_parameters.mistake(
+    "no norms", "The norms are hardly visible, and yet they learn: two of them, with a gain and a bias each."
+)
 def _(embed_size, n_heads, ffn_factor=6):
     return count(embed_size, n_heads, ffn_factor, norms=0)
 
@@ -96,7 +104,8 @@ def _(embed_size, n_heads, ffn_factor=6):
 
 
 @block_parameters.mistake(
-    "no projection of the heads", "Attention has a second linear layer: it leads from the heads, side by side, back to the stream."
+    "no projection of the heads",
+    "Attention has a second linear layer: it leads from the heads, side by side, back to the stream.",
 )
 def _(embed_size, n_heads, ffn_factor=6):
     inner = embed_size // n_heads * n_heads
@@ -119,9 +128,11 @@ def _(embed_size, n_heads, ffn_factor=6):
     return count(embed_size, n_heads, ffn_factor) - embed_size + ffn_factor * embed_size
 
 
-@block_parameters.mistake("the factor always six", "Right for the usual factor: what happens in your count when ffn_factor changes?")
+@block_parameters.mistake(
+    "the factor always six", "Right for the usual factor: what happens in your count when ffn_factor changes?"
+)
 def _(embed_size, n_heads, ffn_factor=6):
-    return sum(p.numel() for p in Block(embed_size, n_heads).parameters())
+    return count(embed_size, n_heads, 6)
 
 
 def gated():
@@ -165,12 +176,16 @@ gate_mistake("no bend", "The gate is not bent at all: SiLU lies around W₁ x.",
 gate_mistake("ReLU for SiLU", "A negative gate gives zero, and should give a little less than zero.", lambda z, v: z.relu() * v)
 gate_mistake("GELU for SiLU", "Nearly right: z times a curve, but SiLU's curve is the sigmoid.", lambda z, v: F.gelu(z) * v)
 gate_mistake(
-    "both bent", "Only the gate is bent: the values that it multiplies stay as W₂ made them.", lambda z, v: F.silu(z) * F.silu(v)
+    "both bent",
+    "Only the gate is bent: the values that it multiplies stay as W₂ made them.",
+    lambda z, v: F.silu(z) * F.silu(v),
 )
 gate_mistake(
     "bent after the product", "The bend lies around W₁ x alone: first bend the gate, then multiply.", lambda z, v: F.silu(z * v)
 )
-gate_mistake("gate and value added", "⊙ multiplies, number by number: a gate of zero lets nothing through.", lambda z, v: F.silu(z) + v)
+gate_mistake(
+    "gate and value added", "⊙ multiplies, number by number: a gate of zero lets nothing through.", lambda z, v: F.silu(z) + v
+)
 gate_mistake("no value", "This is a network with a SiLU, but nothing is gated: where does W₂ come in?", lambda z, v: F.silu(z))
 gate_mistake(
     "softmax for SiLU",
@@ -184,13 +199,16 @@ gate_mistake(
 )
 
 
-@swiglu.mistake("weights not transposed", "The tokens are rows here, and W₁ is stored as (hidden, C): what must x be multiplied by?")
+@swiglu.mistake(
+    "weights not transposed", "The tokens are rows here, and W₁ is stored as (hidden, C): what must x be multiplied by?"
+)
 def _(x, w1, w2, w3):
     return (F.silu(x @ w1) * (x @ w2)) @ w3
 
 
 @swiglu.mistake(
-    "only the last matrix not transposed", "W₃ is stored as (C, hidden), and your hidden values are rows: what must stand there?"
+    "only the last matrix not transposed",
+    "W₃ is stored as (C, hidden), and your hidden values are rows: what must stand there?",
 )
 def _(x, w1, w2, w3):
     return (F.silu(x @ w1.T) * (x @ w2.T)) @ w3

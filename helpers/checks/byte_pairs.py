@@ -57,9 +57,13 @@ def _(ids, pair, new_id):
 
 
 @merge_ids.mistake(
-    "a position used twice",
-    "In 7 7 7 the middle id cannot be in two pairs: once merged, it is no longer there as a left neighbour.",
+    "one id for each two neighbours", "After 256 the walk goes on behind the pair; and the last id has no right neighbour."
 )
+def _(ids, pair, new_id):
+    return [new_id if both == pair else both[0] for both in pairwise(ids)]
+
+
+@merge_ids.mistake("a position used twice", "In 7 7 7 the middle id cannot be in two pairs at once.")
 def _(ids, pair, new_id):
     merged = list(ids[:1])
     for a, b in pairwise(ids):
@@ -102,10 +106,7 @@ def _(ids, pair, new_id):
     return merged
 
 
-@merge_ids.mistake(
-    "the given list changed",
-    "The list belongs to the caller, who may need it again: build a second one, and leave the first as it is.",
-)
+@merge_ids.mistake("the given list changed", "The caller may need the list again: build a second one.")
 def _(ids, pair, new_id):
     i = 0
     while i < len(ids) - 1:
@@ -166,10 +167,16 @@ def learned(ids, n_merges, choose=most_frequent, least=1):
     return merges
 
 
+class Written(str):
+    """A value as Python writes it: compared as text, and shown without quotes."""
+
+    __repr__ = str.__str__
+
+
 def merge_by_merge(function, text, n_merges):
-    """Return the list of merges, each as Python writes it."""
+    """Return the list of merges, each as Python writes it, so that one that differs is shown as a whole."""
     merges = function(text, n_merges)
-    return list(map(repr, merges)) if isinstance(merges, list) else merges
+    return [Written(repr(merge)) for merge in merges] if isinstance(merges, list) else merges
 
 
 learn_byte_merges = Exercise(learn_byte_merges, texts_to_learn_from, run=merge_by_merge)
@@ -181,8 +188,7 @@ def _(text, n_merges):
 
 
 @learn_byte_merges.mistake(
-    "among equals the pair seen first",
-    "Counter.most_common and max keep the order in which pairs came. What does the task say about equal counts?",
+    "among equals the first seen", "most_common and max keep the order of the text. What does the task want?"
 )
 def _(text, n_merges):
     return learned(text.encode(), n_merges, lambda counts: max(counts, key=counts.get))
@@ -196,10 +202,7 @@ def _(text, n_merges):
     return learned(text.encode(), n_merges, lambda counts: max(counts, key=lambda pair: (counts[pair], pair)))
 
 
-@learn_byte_merges.mistake(
-    "new ids after the largest in the text",
-    "The first new id is 256 for every text: ids below that are bytes, whether they occur or not.",
-)
+@learn_byte_merges.mistake("ids after the largest in the text", "Ids below 256 are bytes, whether they occur or not.")
 def _(text, n_merges):
     ids, merges = list(text.encode()), []
     while len(merges) < n_merges and len(ids) > 1:

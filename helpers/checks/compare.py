@@ -115,8 +115,10 @@ def sequence_difference(got, wanted, tolerance):
 
 def dict_difference(got, wanted, tolerance):
     """Return a sentence on the keys or the first value of a dictionary that differ, or None."""
-    if got.keys() != wanted.keys():
-        return f"should have the keys {described(sorted(wanted, key=str))}, and has {described(sorted(got, key=str))}."
+    if missing := [key for key in wanted if key not in got]:
+        return f"lacks {described(missing)}."
+    if extra := [key for key in got if key not in wanted]:
+        return f"has {described(extra)}, which nobody asked for."
     for key, value in wanted.items():
         if sentence := difference(got[key], value, tolerance):
             return f"[{key!r}] {sentence}"

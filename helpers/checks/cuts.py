@@ -87,6 +87,28 @@ def _(word, vocabulary):
 
 
 @count_cuts.mistake(
+    "pieces counted wherever they stand",
+    "A piece in the middle is part of a cut only if pieces lead up to it, and on to the end.",
+)
+def _(word, vocabulary):
+    places = range(len(word) + 1)
+    return sum(word[start:end] in vocabulary for end in places for start in range(end))
+
+
+@count_cuts.mistake(
+    "the place behind the last letter forgotten",
+    "A word of four letters has five places: before each letter, and behind the last.",
+)
+def _(word, vocabulary):
+    ways = [1] + [0] * (len(word) - 1)
+    for end in range(1, len(word)):
+        for start in range(end):
+            if word[start:end] in vocabulary:
+                ways[end] += ways[start]
+    return ways[-1]
+
+
+@count_cuts.mistake(
     "the maximum instead of the sum", "best_cut compares, since it looks for one cut. What do you do with all of them?"
 )
 def _(word, vocabulary):

@@ -41,7 +41,7 @@ def compared(function, logits, temperature, k, p, share):
     asked = logits.clone()
     probs = function(logits, temperature, k, p, share)
     if not isinstance(probs, torch.Tensor) or probs.shape != asked.shape:
-        return probs
+        return {"probabilities": probs, "tokens above 0": 0}
     probs = probs.clone()
     for value in asked.unique():
         probs[asked == value] = probs[asked == value].sort(descending=True).values
@@ -91,6 +91,30 @@ def _(logits, temperature, k, p, share):
         ordered, where = probs.sort(descending=True)
         probs = probs.scatter(0, where, ordered.masked_fill(ordered.cumsum(0) > p, 0.0))
     return fit(probs / probs.sum(), share)
+
+
+@next_distribution.mistake(
+    "the token that reaches p cut off, unless it is the first",
+    "The first token is saved, and the others still lose the one that reaches p: with 0.4 and 0.3, how many does p = 0.6 need?",
+)
+def _(logits, temperature, k, p, share):
+    probs = largest(tempered(logits, temperature), k)
+    if p < 1:
+        ordered, where = probs.sort(descending=True)
+        cut = ordered.cumsum(0) > p
+        cut[0] = False
+        probs = probs.scatter(0, where, ordered.masked_fill(cut, 0.0))
+    return fit(probs / probs.sum(), share)
+
+
+@next_distribution.mistake(
+    "a k beyond the vocabulary not switched off",
+    "topk cannot return more than there are. What does the docstring say about such a k?",
+)
+def _(logits, temperature, k, p, share):
+    probs = tempered(logits, temperature)
+    kept, where = probs.topk(k)
+    return fit(nucleus(torch.zeros_like(probs).scatter(0, where, kept / kept.sum()), p), share)
 
 
 @next_distribution.mistake(

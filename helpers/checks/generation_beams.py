@@ -2,7 +2,7 @@
 
 import torch
 
-from helpers.checks.generation_topics import small_model
+from helpers.checks.generation_topics import parts, small_model
 from helpers.checks.generation_window import ids
 from helpers.checks.marker import Exercise
 from helpers.generation import KVCache
@@ -12,7 +12,7 @@ def searches():
     """Return cases of a model, a prompt, n and width: greedy, one step, all tokens, up to the context, tiny probabilities."""
     model = small_model(1, vocab_size=12, context=16)
     deep = small_model(6, vocab_size=30, context=12, n_layers=2)
-    flat = small_model(7, std=0.1, vocab_size=3000, context=20)
+    flat = small_model(46, std=0.2, vocab_size=3000, context=20)
     return [
         ("three texts of five new tokens", (model, ids(4, 0, 12), 5, 3)),
         ("a width of one", (model, ids(3, 1, 12), 6, 1)),
@@ -27,19 +27,10 @@ def searches():
 
 def named(function, model, idx, n, width):
     """Return the texts and their logarithms of probability, each by its name."""
-    made = function(model, idx, n, width)
-    if not (isinstance(made, tuple) and len(made) == 2):
-        return made
-    texts, log_probs = made
-    if isinstance(log_probs, torch.Tensor) and log_probs.is_floating_point():
-        log_probs = log_probs.float()
-    return {"texts": texts, "log_probs": log_probs}
-
-
-def reordered(cache, rows):
-    """Put the rows of a cache into a new order."""
-    for layer in cache.layers:
-        layer.k, layer.v = layer.k[rows], layer.v[rows]
+    made = parts(function(model, idx, n, width), "texts", "log_probs")
+    if isinstance(made["log_probs"], torch.Tensor) and made["log_probs"].is_floating_point():
+        made["log_probs"] = made["log_probs"].float()
+    return made
 
 
 @torch.no_grad()

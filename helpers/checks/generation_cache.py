@@ -5,11 +5,14 @@ import math
 import torch
 
 from helpers.attention import causal_mask
+from helpers.checks.generation_topics import parts
 from helpers.checks.marker import Exercise
 from helpers.checks.watch import Watch
 
-FUSED = "scaled_dot_product_attention is called; here the scores, the softmax and the sum are written out"
-PARTS = ("y", "all_k", "all_v")
+READY = {
+    "scaled_dot_product_attention": "scaled_dot_product_attention is called; here its parts are written out",
+    "baddbmm": "baddbmm is called, as the attention of the helpers does; here a product is written with @",
+}
 
 
 def tokens(B, H, T, P, D, seed, size=1.0):
@@ -36,10 +39,9 @@ def steps():
 
 
 def named(function, q, k, v, old_k, old_v):
-    """Return what the function returns, each part by its name; the fused attention is refused."""
-    with Watch({"scaled_dot_product_attention": FUSED}):
-        made = function(q, k, v, old_k, old_v)
-    return dict(zip(PARTS, made, strict=True)) if isinstance(made, tuple) and len(made) == 3 else made
+    """Return what the function returns, each part by its name; ready-made attention is refused."""
+    with Watch(READY):
+        return parts(function(q, k, v, old_k, old_v), "y", "all_k", "all_v")
 
 
 def weighted(q, k, v, hidden=None):
@@ -68,6 +70,16 @@ attend_with_cache = Exercise(attend_with_cache, steps, run=named)
 )
 def _(q, k, v, old_k, old_v):
     all_k, all_v = torch.cat((old_k, k), dim=1), torch.cat((old_v, v), dim=1)
+    scores = q @ all_k.transpose(-2, -1) / math.sqrt(q.size(-1)) + causal_mask(q.size(2), all_k.size(2))
+    return scores.softmax(-1) @ all_v, all_k, all_v
+
+
+@attend_with_cache.mistake(
+    "joined along the batch",
+    "torch.cat joins along dimension 0 unless told otherwise, and that is B: along which one do tokens stand?",
+)
+def _(q, k, v, old_k, old_v):
+    all_k, all_v = torch.cat((old_k, k)), torch.cat((old_v, v))
     scores = q @ all_k.transpose(-2, -1) / math.sqrt(q.size(-1)) + causal_mask(q.size(2), all_k.size(2))
     return scores.softmax(-1) @ all_v, all_k, all_v
 
@@ -154,6 +166,32 @@ def _(q, k, v, old_k, old_v):
     return weighted(q, all_k, all_v, causal_mask(q.size(2), all_k.size(2)) < 0), k, v
 
 
+@attend_with_cache.mistake(
+    "no mask where something is old",
+    "Right for one new token, and for many at the start. Several that come later must not see each other's future either.",
+)
+def _(q, k, v, old_k, old_v):
+    all_k, all_v = together(k, v, old_k, old_v)
+    return weighted(q, all_k, all_v, None if old_k.size(2) else causal_mask(q.size(2)) < 0), all_k, all_v
+
+
+@attend_with_cache.mistake(
+    "the mask multiplied",
+    "The mask holds 0 and -∞, and 0 · ∞ is not a number. By which operation does 0 leave a score as it is?",
+)
+def _(q, k, v, old_k, old_v):
+    all_k, all_v = together(k, v, old_k, old_v)
+    scores = q @ all_k.transpose(-2, -1) / math.sqrt(q.size(-1)) * causal_mask(q.size(2), all_k.size(2))
+    return scores.softmax(-1) @ all_v, all_k, all_v
+
+
+@attend_with_cache.mistake("scaled by D", "The weights are too even: is it D or √D by which the spread of the scores grows?")
+def _(q, k, v, old_k, old_v):
+    all_k, all_v = together(k, v, old_k, old_v)
+    scores = q @ all_k.transpose(-2, -1) / q.size(-1) + causal_mask(q.size(2), all_k.size(2))
+    return scores.softmax(-1) @ all_v, all_k, all_v
+
+
 @attend_with_cache.mistake("no scaling", "The weights are too sharp: by what are the scores divided, and why (notebook 02)?")
 def _(q, k, v, old_k, old_v):
     all_k, all_v = together(k, v, old_k, old_v)
@@ -172,8 +210,8 @@ def _(q, k, v, old_k, old_v):
 
 
 @attend_with_cache.mistake(
-    "the fused attention called",
-    "Now write out what it does: scores, mask, softmax, weighted sum. (Its is_causal knows no old tokens.)",
+    "a ready-made attention called",
+    "Now write out what it does: scores, mask, softmax, weighted sum. Its is_causal would not know of old tokens.",
 )
 def _(q, k, v, old_k, old_v):
     all_k, all_v = together(k, v, old_k, old_v)

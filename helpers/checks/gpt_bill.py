@@ -1,9 +1,8 @@
 """The check of notebook 04 on operations and bytes: bill."""
 
 from helpers.checks.compare import described
-from helpers.checks.gpt_sizes import BY_HAND, configurations, sizes
+from helpers.checks.gpt_sizes import NoTensors, configurations, sizes
 from helpers.checks.marker import Exercise
-from helpers.checks.watch import Watch
 
 
 def steps():
@@ -15,7 +14,7 @@ def steps():
 
 def itemised(function, config, batch_size):
     """Return what the function returns, each number with its name; no tensor may be made."""
-    with Watch(most=0, loop=BY_HAND):
+    with NoTensors():
         returned = function(config, batch_size)
     pair = isinstance(returned, tuple) and len(returned) == 2
     flops, n_bytes = returned if pair else (None, None)
@@ -60,7 +59,8 @@ def tokens(config, batch_size):
 
 
 @bill.mistake(
-    "forward only", "Your FLOPs are those of a forward pass. On the way back each product y = xW becomes two: for which gradients?"
+    "forward only",
+    "Your FLOPs are those of a forward pass. On the way back each product y = xW becomes two: for which gradients?",
 )
 def _(config, batch_size):
     return per_token(config) * tokens(config, batch_size), 16 * n_parameters(config)
@@ -76,14 +76,15 @@ def _(config, batch_size):
 
 @bill.mistake(
     "the rule of six",
-    "6 · N is a rule of thumb: it counts the position table, biases and norms, and forgets what has no weights. Go by products.",
+    "6 · N is a rule of thumb: it counts positions, biases and norms, and forgets the products that have no weights.",
 )
 def _(config, batch_size):
     return 6 * n_parameters(config) * tokens(config, batch_size), 16 * n_parameters(config)
 
 
 @bill.mistake(
-    "no T × T part", "Every matrix of weights is right. Attention also multiplies two matrices that aren't weights, twice: which?"
+    "no T × T part",
+    "Every matrix of weights is right. Attention also multiplies two matrices that aren't weights, twice: which?",
 )
 def _(config, batch_size):
     return 3 * per_token(config, table=0) * tokens(config, batch_size), 16 * n_parameters(config)
@@ -117,7 +118,8 @@ def _(config, batch_size):
 
 
 @bill.mistake(
-    "the table of one head only", "Right for one head. Each of the H heads has a T × T table of its own, and D numbers in q and k."
+    "the table of one head only",
+    "Right for one head. Each of the H heads has a T × T table of its own, and D numbers in q and k.",
 )
 def _(config, batch_size):
     one = 4 * config.n_layers * config.context * config.head_size
@@ -132,14 +134,16 @@ def _(config, batch_size):
 
 
 @bill.mistake(
-    "the lookup counted as a product", "Once too often V · C: nobody multiplies by the zeros of a one-hot vector. What costs the head?"
+    "the lookup counted as a product",
+    "Once too often V · C: nobody multiplies by the zeros of a one-hot vector. What costs the head?",
 )
 def _(config, batch_size):
     return 3 * per_token(config, head=2) * tokens(config, batch_size), 16 * n_parameters(config)
 
 
 @bill.mistake(
-    "multiplications without additions", "Your FLOPs are half of what they should be. A product of matrices multiplies, and then?"
+    "multiplications without additions",
+    "Your FLOPs are half of what they should be. A product of matrices multiplies, and then?",
 )
 def _(config, batch_size):
     return 3 * per_token(config) * tokens(config, batch_size) // 2, 16 * n_parameters(config)

@@ -1,9 +1,18 @@
 """The configurations on which the two exercises that count are checked."""
 
+from torch.overrides import TorchFunctionMode
+
+from helpers.checks.watch import NotAllowed
 from helpers.gpt import GPTConfig
 from helpers.presets import PRESETS
 
-BY_HAND = "a tensor is made; here everything follows from the numbers in the configuration"
+
+class NoTensors(TorchFunctionMode):
+    """While it is active, refuses every function of PyTorch that makes or uses a tensor, so every model too."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        """Refuse one call."""
+        raise NotAllowed("a tensor is made; here everything follows from the numbers in the configuration")
 
 
 def sizes(config):

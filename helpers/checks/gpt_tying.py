@@ -49,13 +49,13 @@ def pairs():
 def afterwards(function, embedding, head):
     """Return what the function did: what it returned or raised, and what embedding and head are then."""
     parameter, wanted = embedding.weight, [tuple(embedding.weight.shape), tuple(head.weight.shape)]
-    said = {"what happens": "it returns a number"}
+    said = {"what happens": "a value is returned", "the number": None, "shapes that the error names": []}
     try:
         said["the number"] = function(embedding, head)
     except ValueError as error:
         numbers = " ".join(re.findall(r"\d+", str(error)))
         named = [shape for shape in wanted if re.search(r"\b{} {}\b".format(*shape), numbers)]
-        said = {"what happens": "ValueError", "shapes that the error names": named}
+        said |= {"what happens": "a ValueError is raised", "shapes that the error names": named}
     said["embedding.weight"] = embedding.weight.detach().clone()
     said["head.weight"] = head.weight.detach().clone()
     said["head.weight is embedding.weight"] = head.weight is embedding.weight
@@ -100,7 +100,7 @@ def _(embedding, head):
 
 @tie.mistake(
     "the same memory, but two Parameters",
-    "A change of one is seen in the other, but each has a gradient of its own, and an optimiser moves both. Share more than .data.",
+    "A change of one is seen in the other, but each has its own gradient, and an optimiser moves both: share more than .data.",
 )
 def _(embedding, head):
     compare(embedding, head)
@@ -111,7 +111,8 @@ def _(embedding, head):
 
 
 @tie.mistake(
-    "shared the wrong way round", "One object now, but with the head's numbers. Whose numbers were to survive? Who is given whose?"
+    "shared the wrong way round",
+    "One object now, but with the head's numbers. Whose numbers were to survive? Who is given whose?",
 )
 def _(embedding, head):
     compare(embedding, head)
@@ -141,7 +142,8 @@ def _(embedding, head):
 
 
 @tie.mistake(
-    "equal numbers taken for tied", "Equal numbers are not one object: after a step they differ. Which comparison asks for identity?"
+    "equal numbers taken for tied",
+    "Equal numbers are not one object: after a step they differ. Which comparison asks for identity?",
 )
 def _(embedding, head):
     compare(embedding, head)
@@ -161,7 +163,8 @@ def _(embedding, head):
 
 
 @tie.mistake(
-    "only the numbers of entries compared", "A (6, 4) matrix and a (4, 6) one have equally many numbers, and are not the same shape."
+    "only the numbers of entries compared",
+    "A (6, 4) matrix and a (4, 6) one have equally many numbers, and are not the same shape.",
 )
 def _(embedding, head):
     if embedding.weight.numel() != head.weight.numel():
@@ -185,7 +188,8 @@ def _(embedding, head):
 
 
 @tie.mistake(
-    "tied first, then compared", "The error is right, and comes too late: the head has been changed. Which question comes first?"
+    "tied first, then compared",
+    "The error is right, and comes too late: the head has been changed. Which question comes first?",
 )
 def _(embedding, head):
     shapes, saved = (embedding.weight.shape, head.weight.shape), head.weight.numel()
@@ -202,6 +206,14 @@ def _(embedding, head):
         compare(embedding, head)
         return tie.reference(embedding, head)
     raise ValueError("The shapes of embedding and head differ.")
+
+
+@tie.mistake("the error returned", "An error that is returned stops nobody. Which statement does?")
+def _(embedding, head):
+    try:
+        return tie.reference(embedding, head)
+    except ValueError as error:
+        return error
 
 
 @tie.mistake(
@@ -225,18 +237,9 @@ def _(embedding, head):
     return head.weight.numel()
 
 
-@tie.mistake("what remains, not what is saved", "Right without a bias: you return what both hold now. How much less is it than before?")
-def _(embedding, head):
-    compare(embedding, head)
-    if head.weight is embedding.weight:
-        return 0
-    head.weight = embedding.weight
-    return sum(p.numel() for p in nn.ModuleList([embedding, head]).parameters())
-
-
-@tie.mistake("an assert instead of an error", "An assert says that a program is wrong; bad input is a ValueError with a sentence.")
+@tie.mistake(
+    "an assert instead of an error", "An assert says that a program is wrong; bad input is a ValueError with a sentence."
+)
 def _(embedding, head):
     assert embedding.weight.shape == head.weight.shape
     return tie.reference(embedding, head)
-
-

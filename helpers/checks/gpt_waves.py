@@ -41,7 +41,9 @@ def pairs(C):
     return torch.arange(0, C, 2) / C
 
 
-@wave_positions.mistake("sine and cosine exchanged", "At place 0 every angle is 0. Which columns of row 0 should be 0, which 1?")
+@wave_positions.mistake(
+    "sine and cosine exchanged", "At place 0 every angle is 0. Which columns of row 0 should be 0, which 1?"
+)
 def _(T, C):
     a = angles(T, pairs(C))
     return alternating(a.cos(), a.sin())
@@ -82,21 +84,26 @@ def _(T, C):
     return torch.where(torch.arange(C) % 2 == 0, a.sin(), a.cos())
 
 
-@wave_positions.mistake("exponent 4i/C", "The last pair should have an exponent of nearly 1; yours is nearly 2. Where was a 2 taken in twice?")
+@wave_positions.mistake(
+    "exponent 4i/C", "The last pair should have an exponent of nearly 1; yours is nearly 2. Where was a 2 taken in twice?"
+)
 def _(T, C):
     a = angles(T, torch.arange(C // 2) * 4 / C)
     return alternating(a.sin(), a.cos())
 
 
 @wave_positions.mistake(
-    "exponents from 0 to 1, both included", "With C/2 pairs the last exponent is 2(C/2 - 1)/C, a step below 1: what is the step?"
+    "exponents from 0 to 1, both included",
+    "With C/2 pairs the last exponent is 2(C/2 - 1)/C, a step below 1: what is the step?",
 )
 def _(T, C):
     a = angles(T, torch.linspace(0, 1, C // 2))
     return alternating(a.sin(), a.cos())
 
 
-@wave_positions.mistake("places counted from 1", "Row 0 belongs to place 0, where all angles are 0. Where do your places begin?")
+@wave_positions.mistake(
+    "places counted from 1", "Row 0 belongs to place 0, where all angles are 0. Where do your places begin?"
+)
 def _(T, C):
     a = angles(T, pairs(C), start=1)
     return alternating(a.sin(), a.cos())
@@ -117,15 +124,13 @@ def _(T, C):
 
 
 @wave_positions.mistake(
-    "10000 multiplied by the exponent", "The formula has a power of 10000, not a product: what is it for i = 0?"
+    "10000 multiplied by the exponent", "The formula has a power of 10000, not a product. What is each of them for i = 0?"
 )
 def _(T, C):
-    a = torch.arange(T)[:, None] / (10000 * pairs(C)).clamp(min=1)
+    a = torch.arange(T)[:, None] / (10000 * pairs(C))
     return alternating(a.sin(), a.cos())
 
 
 @wave_positions.mistake("columns for places", "Rows are places, columns the numbers of a vector; yours lie the other way.")
 def _(T, C):
     return wave_positions.reference(T, C).T.contiguous()
-
-

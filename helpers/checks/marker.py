@@ -82,6 +82,11 @@ class Exercise:
         """The cases, and what the reference does on each."""
         return [(label, arguments, self.outcome(self.reference, arguments)) for label, arguments in self.cases()]
 
+    @cached_property
+    def mistaken(self):
+        """What each known mistake does on each case."""
+        return [[self.outcome(mistake.function, arguments) for _, arguments, _ in self.drawn] for mistake in self.mistakes]
+
     def outcome(self, function, arguments):
         """Run a function on copies of the arguments, with the random numbers of seed 0."""
         arguments = copy.deepcopy(arguments)
@@ -159,8 +164,7 @@ class Exercise:
     def diagnose(self, outcomes):
         """Return the known mistake that did the same in every case, else the only one that did wherever both gave a value."""
         partly = []
-        for mistake in self.mistakes:
-            theirs = [self.outcome(mistake.function, arguments) for _, arguments, _ in self.drawn]
+        for mistake, theirs in zip(self.mistakes, self.mistaken, strict=True):
             pairs = list(zip(outcomes, theirs, strict=True))
             if all(self.alike(ours, other) for ours, other in pairs):
                 return mistake
@@ -183,7 +187,7 @@ def stopped(attempt, error):
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     where = f' in its line "{frames[-1].line}"' if frames and frames[-1].line else ""
     what = f"{type(error).__name__}: {error}".strip().removesuffix(":").splitlines()[0]
-    return f"stopped{where} with {what.removesuffix('.')}."
+    return f"stopped{where} with {what if what[-1] in '.?!' else what + '.'}"
 
 
 def wrong_error(got, wanted):

@@ -9,19 +9,19 @@ from helpers.data import is_validation
 from helpers.tokenizer import train_tokenizer
 
 
-def made_articles(letters, n, rare):
-    """Return articles in an invented language of two-letter syllables; some have a rare character."""
+def made_articles(letters, n):
+    """Return articles in an invented language of two-letter syllables; some have a character that no other has."""
     rng = random.Random(len(letters))
     words = ["".join(rng.choices(letters, k=2 * rng.randint(1, 4))) for _ in range(250)]
     texts = [[" ".join(rng.choices(words[: rng.randint(20, 250)], k=10)) for _ in range(rng.randint(1, 5))] for _ in range(n)]
-    return ["\n".join([f"{rng.choice(words)} {i}", *lines, *([rare] if i % 7 == 0 else [])]) for i, lines in enumerate(texts)]
+    return ["\n".join([f"{rng.choice(words)} {i}", *lines, *[chr(0x4E00 + i)] * (i % 3 == 0)]) for i, lines in enumerate(texts)]
 
 
 def languages():
     """Return cases of texts and sizes: letters of one byte, of two, of three; one size, several, none."""
-    made = [("letters of two bytes", (made_articles("αβγδεικλμνοπρστ", 120, "山"), [340, 420]))]
-    made += [("letters of one byte", (made_articles("abdeiklmnoprst", 90, "ß"), [330]))]
-    made += [("letters of three bytes", (made_articles("कखगजटतदनपबमरलवस", 90, "é"), [330]))]
+    made = [("letters of two bytes", (made_articles("αβγδεικλμνοπρστ", 120), [340, 420]))]
+    made += [("letters of one byte", (made_articles("abdeiklmnoprst", 90), [330]))]
+    made += [("letters of three bytes", (made_articles("कखगजटतदनपबमरलवस", 90), [330]))]
     return [*made, ("no sizes", (made[0][1][0], []))]
 
 

@@ -16,6 +16,10 @@ class TooMuch(NotAllowed):
     """Raised where more than a block is read or stored at once."""
 
 
+class ReadAhead(NotAllowed):
+    """Raised where a block is read while an earlier one is not used up."""
+
+
 class ReadTwice(NotAllowed):
     """Raised where an earlier block is read once more."""
 
@@ -42,7 +46,7 @@ class Watch(TorchFunctionMode):
 
 
 class OnePass(TorchFunctionMode):
-    """While it is active, the rows of some tensors can be read in blocks only, and each block once.
+    """While it is active, the rows of some tensors can be read in blocks only, side by side, and each block once.
 
     A block that is being read may be read again until the next one is; to cut a tensor into views is not to read it.
     """
@@ -62,7 +66,9 @@ class OnePass(TorchFunctionMode):
             for tensor in tensors([args, kwargs]) if getattr(func, "__name__", "") not in self.NOT_READING else ():
                 self.note(tensor)
         if any(t.is_floating_point() and max(t.shape, default=0) > max(self.block, self.width) for t in new):
-            raise TooMuch(f"{getattr(func, '__name__', 'it')} made a tensor with more than a block of {self.block} in it")
+            raise TooMuch(
+                f"{getattr(func, '__name__', 'it')} made a tensor {tuple(new[0].shape)}, and a block has {self.block} rows"
+            )
         return result
 
     def note(self, tensor):
@@ -79,6 +85,10 @@ class OnePass(TorchFunctionMode):
             raise ReadTwice(f"row {first} is read again, after rows of another block")
         if first // self.block not in seen:
             seen.append(first // self.block)
+        if len(seen) > 1 + min(map(len, self.blocks.values())):
+            raise ReadAhead(
+                f"row {first} is read while rows of an earlier block are still needed: so all scores are kept, or read again"
+            )
 
 
 def tensors(value):

@@ -15,6 +15,7 @@ window.MathJax = {
   skipStartupTypeset: true, showMathMenu: false, messageStyle: "none",
   tex2jax: { inlineMath: [["$", "$"]], processEscapes: true, preview: "none" },
   MMLorHTML: { prefer: "HTML" }, "fast-preview": { disabled: true },
+  menuSettings: { assistiveMML: false }, // its style asks for fonts that do not come with it
   "HTML-CSS": {
     availableFonts: [], webFont: "STIX-Web", imageFont: null,
     styles: { "@font-face": { "font-family": "MathJax_Blank", src: "local('none')" } }, // as shipped, it is a failing request
@@ -42,7 +43,10 @@ function fitWidth(part) {
     box.classList.remove("wrapped");
     const size = parseFloat(getComputedStyle(box).fontSize), wide = box.scrollWidth, inside = padding(box);
     if (wide > room + 1) box.style.fontSize = `${Math.max(CODE, (size * (room - inside)) / (wide - inside) - 0.05)}px`;
-    if (part.matches(".output") && box.scrollWidth > room + 1) box.classList.add("wrapped");
+    if (part.matches(".output") && box.scrollWidth > room + 1) {
+      box.style.fontSize = "";
+      box.classList.add("wrapped");
+    }
   }
 }
 
@@ -131,7 +135,10 @@ async function start() {
   for (const slide of slides) heading = placeHeading(slide, heading);
   await new Promise((done) => MathJax.Hub.Queue(["Typeset", MathJax.Hub], done));
   await Promise.all([document.fonts.ready, ...Array.from(document.images, (image) => image.decode())]);
+  const folded = document.querySelectorAll("details");
+  folded.forEach((answer) => (answer.open = true)); // there is room for each answer when it is opened
   slides.forEach(layOut);
+  folded.forEach((answer) => (answer.open = false));
   document.querySelector(".reveal").classList.remove("fitting");
   await Reveal.initialize({
     width: WIDTH, height: HEIGHT, margin: 0, center: false, hash: true, slideNumber: "c/t", transition: "none",

@@ -3,7 +3,7 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const summary of document.querySelectorAll("summary:has(.toctree-toggle)")) {
     summary.setAttribute("aria-label", "Pages of this part");
   }
-  for (const formula of document.querySelectorAll("div.math")) {
+  for (const formula of document.querySelectorAll("div.math.notranslate")) {
     formula.tabIndex = 0;  // it scrolls where the page is narrow
   }
 });
