@@ -99,7 +99,7 @@ class GenerationPanel:
 
     def __init__(self, model, tokenizer, prompt=PROMPT):
         self.model, self.tokenizer, self.task = model, tokenizer, None
-        wide, label = ipywidgets.Layout(width="95%"), {"description_width": "6em"}
+        wide, label = ipywidgets.Layout(width="95%"), {"description_width": "7.5em"}
         counts = [*((str(k), k) for k in (1, 2, 5, 10, 20, 50, 100, 200, 500)), ("all", 0)]
         self.prompt = ipywidgets.Textarea(prompt, description="prompt", rows=2, layout=wide, style=label)
         self.temperature = ipywidgets.FloatSlider(0.8, min=0, max=2, step=0.05, description="temperature", style=label)
@@ -162,7 +162,7 @@ class GenerationPanel:
         """Show the text of ids, without half a character at its end, and bars of the distribution of its last token."""
         text = self.tokenizer.decode(ids).removeprefix(prompt).rstrip("\ufffd")
         self.text.value = f'<p style="white-space: pre-wrap"><b>{html.escape(prompt)}</b>{html.escape(text)}</p>'
-        rows, (values, tokens) = [], probs.topk(min(10, len(probs)))
+        rows, (values, tokens) = [], probs.topk(min(10, int((probs > 0).sum())))
         for value, token in zip(values.tolist(), tokens.tolist(), strict=True):
             color, mark = ("#D55E00", " drawn") if token == ids[-1] else ("#0072B2", "")
             name = html.escape(self.tokenizer.sp.id_to_piece(token))
@@ -176,7 +176,7 @@ class GenerationPanel:
         idx = torch.tensor([self.tokenizer.encode(prompt)], device=self.model.position_embedding.weight.device)
         with torch.inference_mode():
             probs = next_token_probs(self.model(idx[:, -self.model.config.context :])[:, -1], **settings)[0]
-        values, tokens = probs.topk(min(10, len(probs)))
+        values, tokens = probs.topk(min(10, int((probs > 0).sum())))
         names = [self.tokenizer.sp.id_to_piece(token) for token in tokens.tolist()]
         written = generate(self.model, idx, 30, seed=0, stop=self.tokenizer.end_id, **settings)[0].tolist()
         text = self.tokenizer.decode(written)

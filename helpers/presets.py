@@ -44,7 +44,8 @@ PRESETS = {
         data="wikipedia",
     ),
     # The same model, data and number of tokens with the changes that proved themselves on a smaller model (notebook 05,
-    # "The ladder"). There the warm-up took a tenth of a short run; how many steps a long one wants was not measured.
+    # "The ladder"), but for the smaller batch, which would double the steps. There the warm-up took a tenth of a short run;
+    # how many steps a long one wants was not measured.
     "full+": Preset(
         GPTConfig(vocab_size=8192, context=512, embed_size=384, n_layers=7, n_heads=7, dropout=0.0),
         TrainConfig(batch_size=8, train_iters=100_000, lr=1e-3, warmup_iters=1000, weight_decay=0.01),

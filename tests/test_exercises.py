@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
+import torch
 from equivalent_mutants import EQUIVALENT
 from mutants import limited, mutants, random_change, twin
 from notebook_files import NOTEBOOKS, read
@@ -126,3 +127,12 @@ def test_strict_raises(monkeypatch, capsys):
     with pytest.raises(NotMet, match="not yet"):
         check(lambda *a: "wrong")
     assert check(check.reference).state == CORRECT and os.environ["COURSE_STRICT"] == "1"
+
+
+def test_a_check_leaves_the_notebooks_random_numbers_alone():
+    """What a later cell draws does not depend on whether a check was run before it."""
+    torch.manual_seed(7)
+    wanted = torch.rand(3)
+    torch.manual_seed(7)
+    next(iter(EXERCISES.values())).judge(lambda *a: "wrong")
+    assert torch.equal(torch.rand(3), wanted)

@@ -80,8 +80,7 @@ def test_every_slide_can_be_read(path, folder, chromium):
         assert page.locator("aside.notes").count() == len(notes) >= 1
         least, most = SLIDES.get(path.stem[:2], (25, 45))
         assert least <= page.evaluate("Reveal.getTotalSlides()") <= most
-        if path.stem[:2] != "01":
-            assert page.locator(".MathJax").count() > 3
+        assert page.locator(".MathJax").count() > 3
 
 
 def picture(width, height, alt):

@@ -7,6 +7,7 @@ import copy
 import inspect
 import os
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -84,15 +85,18 @@ class Exercise:
 
     @cached_property
     def mistaken(self):
-        """What each known mistake does on each case."""
-        return [[self.outcome(mistake.function, arguments) for _, arguments, _ in self.drawn] for mistake in self.mistakes]
+        """What each known mistake does on each case; its warnings are not the student's."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return [[self.outcome(mistake.function, arguments) for _, arguments, _ in self.drawn] for mistake in self.mistakes]
 
     def outcome(self, function, arguments):
-        """Run a function on copies of the arguments, with the random numbers of seed 0."""
+        """Run a function on copies of the arguments, with the random numbers of seed 0, the notebook's left alone."""
         arguments = copy.deepcopy(arguments)
-        torch.manual_seed(0)
         try:
-            return Outcome(self.run(function, *arguments), after=arguments)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                return Outcome(self.run(function, *arguments), after=arguments)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a student's code may raise anything, SystemExit too

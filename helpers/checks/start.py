@@ -96,12 +96,16 @@ def _(n_parameters, n_tokens, flops_per_second):
     return 6 * n_parameters * n_tokens / flops_per_second / 3600
 
 
-@training_minutes.mistake("the way forward alone", "Two FLOPs take a token forward through a parameter; the way back costs more.")
+@training_minutes.mistake(
+    "the way forward alone", "Two FLOPs take a token forward through a parameter; the way back costs more."
+)
 def _(n_parameters, n_tokens, flops_per_second):
     return 2 * n_parameters * n_tokens / flops_per_second / 60
 
 
-@training_minutes.mistake("one FLOP for each parameter", "How many FLOPs does one parameter cost for one token, there and back?")
+@training_minutes.mistake(
+    "one FLOP for each parameter", "How many FLOPs does one parameter cost for one token, there and back?"
+)
 def _(n_parameters, n_tokens, flops_per_second):
     return n_parameters * n_tokens / flops_per_second / 60
 

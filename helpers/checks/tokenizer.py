@@ -2,11 +2,11 @@
 
 import re
 
-from helpers.checks.articles import split_articles
-from helpers.checks.byte_pairs import learn_byte_merges, merge_ids
-from helpers.checks.cuts import count_cuts
 from helpers.checks.marker import Exercise
-from helpers.checks.other_language import report
+from helpers.checks.tokenizer_articles import split_articles
+from helpers.checks.tokenizer_byte_pairs import learn_byte_merges, merge_ids
+from helpers.checks.tokenizer_cuts import count_cuts
+from helpers.checks.tokenizer_other_language import report
 
 HALF_MERGES = [((0xA9, 0xC3), 256), ((0xC3, 256), 257)]  # joins the end of one é with the start of the next
 

@@ -5,8 +5,8 @@ from statistics import mean
 
 from helpers.checks.marker import Exercise
 from helpers.checks.training_accumulation import accumulate
-from helpers.checks.training_adamw import adamw
-from helpers.checks.training_compare import compare
+from helpers.checks.training_adamw import adamw, by_name
+from helpers.checks.training_compare import compare_recipes
 from helpers.checks.training_forgotten import train_some
 from helpers.checks.training_loss import masked_cross_entropy
 from helpers.checks.training_schedule import warmup_stable_decay
@@ -33,8 +33,7 @@ def texts():
 
 def named(function, losses, tokens, n_bytes):
     """Call the function, and give each of its three numbers its name."""
-    got = function(losses, tokens, n_bytes)
-    return dict(zip(NAMES, got, strict=True)) if isinstance(got, tuple) and len(got) == 3 else got
+    return by_name(function(losses, tokens, n_bytes), *NAMES)
 
 
 def three_numbers(losses, tokens, n_bytes):
@@ -131,4 +130,4 @@ numbers_mistake(
     ),
 )
 
-EXERCISES = [three_numbers, masked_cross_entropy, warmup_stable_decay, adamw, accumulate, train_some, compare]
+EXERCISES = [three_numbers, masked_cross_entropy, warmup_stable_decay, adamw, accumulate, train_some, compare_recipes]

@@ -185,6 +185,35 @@ part_mistake(
 
 
 @accumulate.mistake(
+    "divided by rows",
+    "Your parts are weighted with the number of sequences in one of them. What share of the batch has a part?",
+)
+def _(model, inputs, targets, rows):
+    model.zero_grad()
+    total = 0.0
+    for x, y in zip(inputs.split(rows), targets.split(rows), strict=True):
+        loss = model(x, y) / rows
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+@accumulate.mistake(
+    "as many parts as fit whole",
+    "len(inputs) // rows leaves out what is left over: how many parts are there, the smaller one included?",
+)
+def _(model, inputs, targets, rows):
+    model.zero_grad()
+    parts, total = len(inputs) // rows, 0.0
+    for k in range(parts):
+        part = slice(k * rows, (k + 1) * rows)
+        loss = model(inputs[part], targets[part]) / parts
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+@accumulate.mistake(
     "one backward at the end",
     "The numbers would be right. But until then the intermediate results of all parts stay in memory, as for the large batch.",
 )

@@ -31,10 +31,18 @@ def steps():
     return made
 
 
-def named(function, *arguments):
-    """Call the function, and give what it returns its names; the moments, which are made first, are looked at first."""
-    got = function(*arguments)
-    return {name: got["pmv".index(name)] for name in "mvp"} if isinstance(got, tuple) and len(got) == 3 else got
+def by_name(got, *names):
+    """Return the parts of a tuple by their names; TypeError for anything else but None, which has an answer of its own."""
+    if got is not None and (not isinstance(got, tuple) or len(got) != len(names)):
+        what = f"a {type(got).__name__}" + (f" of {len(got)}" if isinstance(got, tuple | list) else "")
+        raise TypeError(f"it should return a tuple of {len(names)} ({', '.join(names)}), and returned {what}")
+    return None if got is None else dict(zip(names, got, strict=True))
+
+
+def moments_first(function, *arguments):
+    """Call the function, and name what it returns; the moments, which are made first, are looked at first."""
+    got = by_name(function(*arguments), "p", "m", "v")
+    return got and {name: got[name] for name in ("m", "v", "p")}
 
 
 def adamw(p, g, m, v, step, lr, betas, eps, weight_decay):
@@ -47,7 +55,7 @@ def adamw(p, g, m, v, step, lr, betas, eps, weight_decay):
     return p, m, v
 
 
-adamw = Exercise(adamw, steps, run=named, tolerance=1e-5)
+adamw = Exercise(adamw, steps, run=moments_first, tolerance=1e-5)
 
 
 def moments(g, m, v, betas):
@@ -102,6 +110,11 @@ step_mistake(
     "steps counted one too far",
     "step is 1 at the first step already: nothing is to be added in the correction.",
     correct=lambda m, v, step, betas: corrected(m, v, step + 1, betas),
+)
+step_mistake(
+    "β times the step",
+    "Both moments are right. After t steps the share of the zero at the start is β to the power t: what do you compute?",
+    correct=lambda m, v, step, betas: (m / (1 - betas[0] * step), v / (1 - betas[1] * step)),
 )
 step_mistake(
     "epsilon inside the root",
@@ -177,6 +190,12 @@ step_mistake(
 def _(p, g, m, v, step, lr, betas, eps, weight_decay):
     m, v = moments(g + weight_decay * p, m, v, betas)
     return p - lr * plain(*corrected(m, v, step, betas), eps), m, v
+
+
+@adamw.mistake("p returned last", "All three are right, in another order: p, m, v.")
+def _(p, g, m, v, step, lr, betas, eps, weight_decay):
+    m, v = moments(g, m, v, betas)
+    return m, v, p * (1 - lr * weight_decay) - lr * plain(*corrected(m, v, step, betas), eps)
 
 
 @adamw.mistake(

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from statistics import mean, median, pstdev, stdev
 
 from helpers.checks.marker import Exercise
+from helpers.checks.training_adamw import by_name
 from helpers.recipe import TrainConfig
 
 
@@ -54,8 +55,7 @@ def told(function, old, new, seeds, train_loss):
     names = ["; ".join(str(c.seed) for c in trained if replace(c, seed=0) == replace(r, seed=0)) for r in (old, new)]
     if replace(old, seed=0) == replace(new, seed=0):
         names = ["; ".join(sorted(str(c.seed) for c in trained))] * 2
-    numbers = dict(zip(("difference", "deviation"), got, strict=True)) if isinstance(got, tuple) and len(got) == 2 else got
-    return {"seeds of old": names[0], "seeds of new": names[1], "returned": numbers}
+    return {"seeds of old": names[0], "seeds of new": names[1], "returned": by_name(got, "difference", "deviation")}
 
 
 def by_seed(old, new, seeds, train_loss):
@@ -63,19 +63,19 @@ def by_seed(old, new, seeds, train_loss):
     return [[train_loss(replace(config, seed=seed)) for seed in seeds] for config in (old, new)]
 
 
-def compare(old, new, seeds, train_loss):
+def compare_recipes(old, new, seeds, train_loss):
     """The reference: every seed put into both recipes."""
     before, after = by_seed(old, new, seeds, train_loss)
     return mean(after) - mean(before), max(stdev(before), stdev(after))
 
 
-compare = Exercise(compare, rungs, run=told)
+compare_recipes = Exercise(compare_recipes, rungs, run=told)
 
 
 def report_mistake(name, nudge, report=None, losses=by_seed):
     """File a mistake in what is trained, or in what is reported of the two lists of losses."""
     report = report or (lambda old, new: (mean(new) - mean(old), max(stdev(old), stdev(new))))
-    compare.mistake(name, nudge)(lambda *arguments: report(*losses(*arguments)))
+    compare_recipes.mistake(name, nudge)(lambda *arguments: report(*losses(*arguments)))
 
 
 def larger(old, new, spread=stdev):
@@ -173,13 +173,13 @@ report_mistake(
 )
 
 
-@compare.mistake("the old recipe trained twice", "The difference is zero always: which recipe goes into the second list?")
+@compare_recipes.mistake("old against old", "The difference is always zero: which recipe goes into the second list?")
 def _(old, new, seeds, train_loss):
     before, after = by_seed(old, old, seeds, train_loss)
     return mean(after) - mean(before), larger(before, after)
 
 
-@compare.mistake(
+@compare_recipes.mistake(
     "every training done twice", "Right, at twice the price: keep the losses in two lists, and make both numbers from these."
 )
 def _(old, new, seeds, train_loss):

@@ -126,6 +126,38 @@ resume_mistake(
     seed=no_seed,
     end=random_state,
 )
+resume_mistake(
+    "nothing copied",
+    "The state holds the tensors of the model, and going on changes the moments in it: which state_dicts need a copy?",
+    keep=lambda weights: weights,
+    read=lambda moments: moments,
+)
+resume_mistake(
+    "the weights alone",
+    "A start, but a step depends on more: on the moments of AdamW, and on what dropout draws. And state_dict() doesn't copy.",
+    moments=False,
+    keep=lambda weights: weights,
+    seed=no_seed,
+)
+
+
+@train_some.mistake(
+    "the number of the last step saved",
+    "The next call begins with the step that was done last. And which number is saved if there was no step at all?",
+)
+def _(make_model, get_batch, n, state=None):
+    model, first = make_model(), 0
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        first = state["step"]
+    for step in range(first, first + n):
+        seed_of_step(step, n, state)
+        optimizer.zero_grad()
+        model(*get_batch(step)).backward()
+        optimizer.step()
+    return copy.deepcopy({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step})
 
 
 @train_some.mistake(

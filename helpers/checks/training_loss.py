@@ -22,7 +22,7 @@ def predictions():
     sure = torch.tensor([[1e4, 0.0, -1e4], [0.0, 300.0, 0.0], [-500.0, -900.0, -500.0], [1e4, 1e4, 0.0]])
     return [
         ("all four tokens count", (normal(4, 5, seed=1), torch.tensor([2, 0, 4, 4]), -100)),
-        ("four of six tokens count", (normal(6, 4, seed=2), few, -100)),
+        ("four of six tokens count, ignore left out", (normal(6, 4, seed=2), few)),
         ("as many tokens as ids", (normal(4, 4, seed=3), torch.tensor([3, -100, 1, 0]), -100)),
         ("one token", (normal(1, 3, seed=4), torch.tensor([2]), -100)),
         ("an id of the vocabulary is ignored", (normal(5, 4, seed=5), torch.tensor([0, 3, 0, 1, 2]), 0)),
@@ -36,16 +36,16 @@ def predictions():
     ]
 
 
-def with_gradient(function, logits, targets, ignore):
+def with_gradient(function, logits, targets, *ignore):
     """Return the loss, and the gradient that it sends back to the logits."""
     leaf, ids = logits.clone().requires_grad_(), targets.clone()  # as they were, should the first call change them
     with Watch(dict.fromkeys(FORBIDDEN, READY)):
-        loss = inside(function, logits, targets, ignore)
-        again = inside(function, leaf * 1, ids.clone(), ignore)
+        loss = inside(function, logits, targets, *ignore)
+        again = inside(function, leaf * 1, ids.clone(), *ignore)
     if not isinstance(again, torch.Tensor) or again.shape:
         return {"loss": loss, "gradient": "none, without a tensor of shape ()"}
     if not again.requires_grad:
-        return {"loss": loss, "gradient": DETACHED if (ids != ignore).any() else torch.zeros_like(leaf)}
+        return {"loss": loss, "gradient": DETACHED if (ids != (*ignore, -100)[0]).any() else torch.zeros_like(leaf)}
     again.backward()
     return {"loss": loss, "gradient": leaf.grad}
 
@@ -177,6 +177,25 @@ loss_mistake(
 def _(logits, targets, ignore=-100):
     counted = targets != ignore
     return -at(log_p(logits), targets.where(counted, 0)).where(counted, 0).mean()
+
+
+@masked_cross_entropy.mistake(
+    "the logits erased instead of the losses",
+    "A token with logits of zero still has a loss, that of the uniform guess: what should be zero in the sum?",
+)
+def _(logits, targets, ignore=-100):
+    counted = targets != ignore
+    return -at(log_p(logits * counted[:, None]), targets.where(counted, 0)).sum() / counted.sum().clamp(min=1)
+
+
+@masked_cross_entropy.mistake(
+    "the logits of all targets for every token",
+    "z[:, y] is a table, with all rows and a column for each target. One entry of each row is meant: its own.",
+)
+def _(logits, targets, ignore=-100):
+    counted = targets != ignore
+    table = log_p(logits[counted])[:, targets[counted]]
+    return -table.sum() / max(1, table.numel())
 
 
 @masked_cross_entropy.mistake(

@@ -96,6 +96,12 @@ schedule_mistake(
     down=lambda step, lr, decay, total: lr * (total - 1 - step) / (decay - 1),
 )
 schedule_mistake(
+    "two parts lost at once in the fall",
+    "From step total - decay to the next the rate falls by two parts, and the last step has zero: is this step left, too?",
+    start=lambda warmup, decay, total: total - decay + 1,
+    down=lambda step, lr, decay, total: lr * (total - step - 1) / decay,
+)
+schedule_mistake(
     "divided by the length of the run",
     "At the first step of the fall your rate jumps: how many steps does the fall have?",
     down=lambda step, lr, decay, total: lr * (total - step) / total,

@@ -3,8 +3,8 @@
 import random
 from functools import cache
 
-from helpers.checks.articles import divided
 from helpers.checks.marker import Exercise
+from helpers.checks.tokenizer_articles import divided
 from helpers.data import is_validation
 from helpers.tokenizer import train_tokenizer
 
