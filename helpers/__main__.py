@@ -157,7 +157,7 @@ def bench(args):
 
 def parser():
     """Return the argument parser of all commands."""
-    top = argparse.ArgumentParser("python -m helpers", description="Train a small GPT, and talk to it.")
+    top = argparse.ArgumentParser("python course.py run", description="Train a small GPT, and talk to it.")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(function, help):

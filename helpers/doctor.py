@@ -12,7 +12,7 @@ from helpers.data import DATA, ENCYCLOPEDIA, shipped_tokenizer
 from helpers.device import pick_device
 
 ROOT = DATA.parent
-SET_UP = "run `python course.py test` once: it installs what is missing"
+SET_UP = "delete the file .venv/installed.sha256, then run `python course.py run doctor`: it installs what is missing"
 NEEDED = {"memory": 4, "disk": 3}  # GB free: for training `tiny` beside a browser; for a run's checkpoints
 
 

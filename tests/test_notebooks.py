@@ -82,7 +82,8 @@ def no_magic(cell):
 @with_solutions
 def test_every_number_in_prose_is_tied_to_a_value(path):
     """See `untied_claims`: printed or asserted in the same section, or referred to in the cell's metadata."""
-    assert untied_claims(read(path)) == []
+    untied = untied_claims(read(path))
+    assert untied == [], "(cell, number): print it, or assert it, or declare it in the cell's claims (CONTRIBUTING.md)"
 
 
 @with_solutions

@@ -35,7 +35,7 @@ def __getattr__(name):
     for notebook in MODULES:
         if name in (known := exercises(notebook)):
             return known[name]
-    raise AttributeError(f"There is no check named {name}. There are: {', '.join(everything())}.")
+    raise AttributeError(f"There is no check named {name}. There are: {', '.join(everything())}")
 
 
 def __dir__():

@@ -126,7 +126,10 @@ def _(q, k, v):
     return powers / powers.sum() @ v
 
 
-@attend_once.mistake("softmax called", "The formula is right. Now write what the softmax does: powers, divided by their sum.")
+@attend_once.mistake(
+    "softmax called",
+    "Here the softmax is written by hand: powers, divided by their sum. Then check the scale of the scores too.",
+)
 def _(q, k, v):
     return torch.softmax(k @ q / math.sqrt(len(q)), dim=0) @ v
 
