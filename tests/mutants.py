@@ -37,7 +37,7 @@ def changed(node):
 
 
 def mutants(source):
-    """Yield (what was changed, source) for each small change to a solution's source, its defaults and docstrings left alone."""
+    """Yield (what was changed, source) for each small change to a solution's source, its docstrings left alone."""
     tree = ast.parse(source)
     for number, node in enumerate(ast.walk(tree)):
         for name, i, replacement in changed(node):
